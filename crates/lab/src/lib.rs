@@ -1,0 +1,1 @@
+//! The fleet witness is shown and tested on.

@@ -1,0 +1,17 @@
+//! `witness` probes every node of a pool, remembers strikes, judges, and edits the DNS so that only nodes that serve
+//! stay in it.
+//!
+//! One tick:
+//!
+//! ```text
+//! gather   probe nodes and anchors; read zone; load memory      shell
+//! judge    diagnose → tally → decide → plan → guard             pure
+//! intend   write judgement and intent to the ledger             shell
+//! apply    hand the approved plan to the registrar              shell
+//! verify   read the zone back, ask each name server             shell
+//! ```
+
+pub mod clock;
+pub mod model;
+pub mod registrar;
+pub mod rule;

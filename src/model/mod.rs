@@ -1,0 +1,41 @@
+//! The nouns: plain values that everything else speaks in.
+//!
+//! Nothing here reads a clock, a socket or a file, and nothing here imports another module of ours.
+
+mod address;
+mod fleet;
+mod intent;
+mod judgement;
+mod memory;
+mod observation;
+mod plan;
+mod policy;
+mod probe;
+mod record;
+mod registrar;
+mod secret;
+mod standing;
+mod strike;
+mod time;
+mod verdict;
+
+pub use address::{Fingerprint, FingerprintError};
+pub use fleet::{Fleet, Name, NameError, Node, NodeId, Pool, PoolId};
+pub use intent::{Intent, IntentState, Request, RequestKind};
+pub use judgement::{Judgement, NodeJudgement, ProbeAdvice, Situation};
+pub use memory::{Memory, NodeMemory, PoolMemory, Withdrawal};
+pub use observation::{
+    AnchorRound, Fault, Measured, Observation, Outcome, OwnFault, ProbeKind, Round, Stage, TlsFault,
+};
+pub use plan::{Change, Plan};
+pub use policy::{Policy, Reinstatement, RuleSet};
+pub use probe::{HttpsProbe, PingProbe, ProbeSettings, SshLevel, SshLogin, SshProbe, StatusRange};
+pub use record::{PublishedSets, RecordSet, RecordType, SetKey};
+pub use registrar::{
+    ExecSettings, MockSettings, NamecheapSettings, RegistrarKind, RegistrarSettings, Rfc2136Settings, TsigAlgorithm,
+};
+pub use secret::Secret;
+pub use standing::{Pin, PinState, Standing};
+pub use strike::Strike;
+pub use time::{ClockReading, Time};
+pub use verdict::{Action, ActionKind, FleetVerdict, Guard, Hold, NodeVerdict, RuleId, Vantage};
