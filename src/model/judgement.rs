@@ -29,6 +29,8 @@ pub struct Situation<'a> {
     pub rounds: &'a [Round],
     /// The newest look at the anchors since the last tick; none where none was taken or none are configured.
     pub anchors: Option<AnchorRound>,
+    /// Whether there are anchors to be asked: then a failing round counts only after they answered.
+    pub has_anchors: bool,
     /// What the registrars hold. A pool that is not in it could not be read.
     pub published: &'a BTreeMap<PoolId, PublishedSets>,
     /// Pins in force, at most one per node.
@@ -79,7 +81,7 @@ pub struct NodeJudgement {
     pub rule: RuleId,
     /// Words and numbers.
     pub why: String,
-    /// For each pool it is in: whether every, some or none of its addresses are in DNS; absent where not known.
+    /// For each pool it is in: whether any of its addresses is in DNS; absent where that is not known.
     pub in_dns: BTreeMap<PoolId, bool>,
 }
 

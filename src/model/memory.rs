@@ -1,11 +1,13 @@
 //! What the rule remembers from one tick to the next: bounded, derived from what it was shown, kept in the ledger.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::fleet::{NodeId, PoolId};
 use super::observation::Round;
+use super::record::SetKey;
 use super::standing::Standing;
 use super::strike::Strike;
 use super::time::{ClockReading, Time};
@@ -16,12 +18,14 @@ use super::verdict::{Hold, RuleId};
 pub struct Memory {
     /// The clocks at the last tick; none before the first.
     pub last: Option<ClockReading>,
-    /// The time between the last ticks, newest last, at most eight: what our own rhythm is.
+    /// The time between the last ticks, ms, newest last, at most eight: what our own rhythm is.
     pub rhythm_ms: VecDeque<i64>,
-    /// Ticks with observations since the last start, gap, clock step or isolation.
+    /// Ticks with observations since the last start, gap, clock step back or isolation.
     pub ticks_seen: u32,
-    /// When the anchors last failed.
+    /// When the anchors began to fail; none while they answer.
     pub isolated_at: Option<Time>,
+    /// When the anchors were last asked, and answered well enough.
+    pub anchored_at: Option<Time>,
     /// By node.
     pub nodes: BTreeMap<NodeId, NodeMemory>,
     /// By pool.
@@ -39,40 +43,109 @@ pub struct NodeMemory {
     pub standing_since: Option<Time>,
     /// Strikes in the window that still count, oldest first.
     pub strikes: Vec<Strike>,
+    /// When it last got a strike, counting or not: what the spacing goes by.
+    pub last_strike_at: Option<Time>,
     /// The newest round that told something about the node.
     pub last_round: Option<Round>,
+    /// Failing rounds that wait for a look at the anchors before they count, oldest first, at most four.
+    pub pending: Vec<Round>,
+    /// Conclusive rounds since the last start, gap, clock step back or isolation.
+    pub rounds_seen: u32,
     /// How many of the newest conclusive rounds were clean, in a row.
     pub clean_rounds: u32,
     /// Since when they are.
     pub clean_since: Option<Time>,
     /// How many of the newest conclusive rounds failed, in a row.
     pub failed_rounds: u32,
-    /// The withdrawal it is under.
-    pub withdrawal: Option<Withdrawal>,
     /// When it was withdrawn by us, in the last 24 h, oldest first.
     pub withdrawals: VecDeque<Time>,
-}
-
-/// A withdrawal in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Withdrawal {
-    /// When it was decided, or first seen for one by a person outside.
-    pub at: Time,
-    /// The rule, or `by-hand`.
-    pub rule: RuleId,
-    /// Why.
-    pub why: String,
-    /// Whether the node has been seen out of DNS since.
-    pub seen_out: bool,
-    /// Whether a person asked for it: then only a person ends it.
-    pub by_hand: bool,
 }
 
 /// What is remembered of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolMemory {
-    /// When its record sets were last changed by us.
+    /// When its published nodes were last seen to change, by whomever.
     pub changed_at: Option<Time>,
-    /// When the registrar was last read for it.
-    pub read_at: Option<Time>,
+    /// Which nodes were published when it was last read.
+    pub members: Option<BTreeSet<NodeId>>,
+    /// Nodes that are out of DNS, or are to be.
+    pub out: BTreeMap<NodeId, Withdrawal>,
+}
+
+/// Why a node is out of a pool's record sets, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// When it was decided, or first seen for one by a person outside.
+    pub at: Time,
+    /// When the registrar was last asked for it.
+    pub asked_at: Time,
+    /// The rule.
+    pub rule: RuleId,
+    /// Why.
+    pub why: String,
+    /// Whether the node has been seen out of DNS since.
+    pub seen_out: bool,
+    /// Since when it is to be put back; none while it is not.
+    pub returning_since: Option<Time>,
+    /// Whether a person did it: then only a person ends it.
+    pub by_hand: bool,
+    /// Where its addresses stood, so that they are put back there and nowhere else.
+    #[serde(with = "places")]
+    pub places: BTreeSet<(SetKey, IpAddr)>,
+    /// What of it stays published although it is out, since a set would have been left empty without it.
+    #[serde(with = "places")]
+    pub left: BTreeSet<(SetKey, IpAddr)>,
+}
+
+/// A set of pairs as a JSON array, since JSON has no other keys than texts.
+mod places {
+    use super::{BTreeSet, Deserialize, IpAddr, Serialize, SetKey};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        places: &BTreeSet<(SetKey, IpAddr)>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        places.iter().collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeSet<(SetKey, IpAddr)>, D::Error> {
+        Ok(Vec::<(SetKey, IpAddr)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+impl Memory {
+    /// Moves every remembered time by `step_ms`, as the wall clock was: ages stay what they are.
+    pub fn shift(&mut self, step_ms: i64) {
+        if step_ms == 0 {
+            return;
+        }
+        let move_some = |at: &mut Option<Time>| *at = at.map(|at| at.shifted(step_ms));
+        move_some(&mut self.isolated_at);
+        move_some(&mut self.anchored_at);
+        for node in self.nodes.values_mut() {
+            move_some(&mut node.standing_since);
+            move_some(&mut node.last_strike_at);
+            move_some(&mut node.clean_since);
+            for strike in &mut node.strikes {
+                strike.at = strike.at.shifted(step_ms);
+            }
+            for round in node.last_round.iter_mut().chain(&mut node.pending) {
+                round.started = round.started.shifted(step_ms);
+                round.finished = round.finished.shifted(step_ms);
+            }
+            for at in &mut node.withdrawals {
+                *at = at.shifted(step_ms);
+            }
+        }
+        for pool in self.pools.values_mut() {
+            move_some(&mut pool.changed_at);
+            for out in pool.out.values_mut() {
+                out.at = out.at.shifted(step_ms);
+                out.asked_at = out.asked_at.shifted(step_ms);
+                move_some(&mut out.returning_since);
+            }
+        }
+    }
 }

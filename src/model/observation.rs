@@ -339,6 +339,13 @@ impl Round {
         self.faults().next().is_some()
     }
 
+    /// Whether any probe failed for another reason than that the node sheds load. A node that says "too much" is alive
+    /// and honest, and that must not cost it anything.
+    #[must_use]
+    pub fn strikes(&self) -> bool {
+        self.faults().any(|(_, fault)| !matches!(fault, Fault::Shedding(_)))
+    }
+
     /// Whether at least one probe passed and none failed.
     #[must_use]
     pub fn clean(&self) -> bool {

@@ -51,8 +51,9 @@ pub struct Policy {
     pub interval: Duration,
     /// While a node is in doubt.
     pub fast_interval: Duration,
-    /// Ticks with observations that must have passed since a start, a gap, a clock step or isolation before DNS is changed.
-    pub warmup_ticks: u32,
+    /// Conclusive rounds of a node that must have passed since a start, a gap, a clock step back or isolation before its
+    /// records are changed.
+    pub warmup_rounds: u32,
     /// For how long a withdrawn node must pass everything before it comes back the first time.
     /// It doubles with every withdrawal of the last 24 h.
     pub probation: Duration,
@@ -75,7 +76,7 @@ impl Default for Policy {
             convict: vec![ProbeKind::Https],
             interval: Duration::from_secs(10),
             fast_interval: Duration::from_secs(2),
-            warmup_ticks: 3,
+            warmup_rounds: 3,
             probation: Duration::from_secs(60),
             probation_rounds: 3,
             probation_max: Duration::from_secs(60 * 60),

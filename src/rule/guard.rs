@@ -69,6 +69,8 @@ pub struct Grounds<'a> {
     pub withdrawn: BTreeSet<NodeId>,
     /// When the pool was last changed by us.
     pub changed_at: Option<Time>,
+    /// When a withdrawal was last asked for that the published sets do not show yet.
+    pub in_flight: Option<Time>,
     /// The longest TTL that caches may hold an older answer for, seconds.
     pub ttl: u32,
 }
@@ -81,7 +83,7 @@ pub fn admit(kind: ActionKind, node: &NodeId, grounds: &Grounds<'_>) -> Result<(
     let policy = grounds.policy;
     if grounds.authority == Authority::Rule && policy.rule == RuleSet::Witness {
         sight(grounds)?;
-        settled(grounds)?;
+        settled(node, grounds)?;
     }
     if kind != ActionKind::Withdraw {
         return Ok(());
@@ -170,14 +172,16 @@ fn sight(grounds: &Grounds<'_>) -> Result<(), Refusal> {
     if grounds.warmup_left > 0 {
         return refuse(
             Guard::Warmup,
-            format!("{} more rounds after a start, a gap or a clock step", grounds.warmup_left),
+            format!("{} more rounds of it, after a start, a gap or a clock step", grounds.warmup_left),
         );
     }
     Ok(())
 }
 
-fn settled(grounds: &Grounds<'_>) -> Result<(), Refusal> {
-    let Some(changed_at) = grounds.changed_at else { return Ok(()) };
+fn settled(node: &NodeId, grounds: &Grounds<'_>) -> Result<(), Refusal> {
+    // A change that is under way blocks the others, not its own repetition.
+    let in_flight = grounds.in_flight.filter(|_| !grounds.withdrawn.contains(node));
+    let Some(changed_at) = grounds.changed_at.max(in_flight) else { return Ok(()) };
     let settle_s = 2 * u64::from(grounds.ttl).max(grounds.pool.ttl.as_secs());
     let ago = grounds.now.since(changed_at).as_secs();
     if ago < settle_s {
