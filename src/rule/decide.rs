@@ -273,8 +273,9 @@ impl Desk<'_> {
             let why = format!("{why}; it still serves: no strike came from {}", probes.join(" or "));
             return Wish::Hold(ActionKind::Withdraw, Guard::StillServes, why);
         }
-        if memory.clean_rounds >= self.policy.probation_rounds {
-            let why = format!("{why}; it serves again: its last {} rounds were clean", memory.clean_rounds);
+        // Strikes nominate, but what passes everything right now is not taken out; its next failing round will tell.
+        if memory.failed_rounds == 0 {
+            let why = format!("{why}; it serves again: {}", explain::last_round(memory));
             return Wish::Hold(ActionKind::Withdraw, Guard::StillServes, why);
         }
         Wish::want(ActionKind::Withdraw, words::STRIKES, why, Authority::Rule)
@@ -285,7 +286,7 @@ impl Desk<'_> {
         let now = self.sight.now;
         let ask_again = now.since(out.asked_at) >= self.policy.interval;
         if !out.seen_out {
-            let still = nominated && memory.clean_rounds < self.policy.probation_rounds;
+            let still = nominated && memory.failed_rounds > 0;
             return match (still || self.policy.rule == RuleSet::Classic, ask_again) {
                 (false, _) if now.since(out.asked_at) >= 2 * self.pool.ttl => Wish::Drop,
                 (false, _) | (true, false) => Wish::Nothing,
