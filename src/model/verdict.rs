@@ -298,3 +298,11 @@ pub struct Hold {
     /// Words and numbers.
     pub why: String,
 }
+
+impl Hold {
+    /// Whether both refuse the same for the same guard, whatever the numbers.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.guard, self.kind, &self.node, &self.pool) == (other.guard, other.kind, &other.node, &other.pool)
+    }
+}

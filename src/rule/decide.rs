@@ -448,9 +448,8 @@ fn is_ours(rule: &RuleId) -> bool {
 
 /// A nomination that is held since the node still serves is for a person to look at, once.
 fn alert_on_news(before: &[Hold], decision: &mut Decision) {
-    let same = |a: &Hold, b: &Hold| (a.guard, a.kind, &a.node, &a.pool) == (b.guard, b.kind, &b.node, &b.pool);
     for hold in &decision.holds {
-        if hold.guard == Guard::StillServes && !before.iter().any(|old| same(old, hold)) {
+        if hold.guard == Guard::StillServes && !before.iter().any(|old| old.is_same(hold)) {
             decision.actions.push(Action {
                 kind: ActionKind::Alert,
                 node: Some(hold.node.clone()),

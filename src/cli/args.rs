@@ -1,0 +1,238 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::model::{Name, PinState};
+
+/// Keeps the DNS of a small fleet honest: nodes that do not serve leave it, nodes that do come back, and an overloaded
+/// fleet never loses a node that way.
+#[derive(Debug, Parser)]
+#[command(name = "witness", version, max_term_width = 100, after_help = AFTER)]
+pub struct Cli {
+    /// The configuration; otherwise $WITNESS_CONFIG, ./witness.toml, /etc/witness/witness.toml
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more on stderr; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "Exit codes: 0 done (also when a guard held a change); 1 the work could not be completed; 2 bad usage \
+                     or configuration; 3 a guard refused what you asked for.\nStart with `witness demo`.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show it all on a fleet of its own on loopback: no configuration, no root
+    Demo(DemoArgs),
+    /// One tick, then exit: for cron and systemd timers
+    Once(OnceArgs),
+    /// The daemon
+    Run,
+    /// Where every node stands
+    Status(StatusArgs),
+    /// What was observed, judged and done, newest last
+    History(HistoryArgs),
+    /// Why: from observations to decision, in words and numbers
+    Explain(ExplainArgs),
+    /// Put a node back into DNS; probes it first
+    Reinstate(HandArgs),
+    /// Take a node out of DNS
+    Withdraw(HandArgs),
+    /// Lay an order over a node for a while
+    Pin(PinArgs),
+    /// End a pin
+    Unpin(UnpinArgs),
+    /// The configuration and this machine: every problem at once
+    Check(CheckArgs),
+    /// What the registrar holds, and copies of it
+    #[command(subcommand)]
+    Zone(ZoneCommand),
+    /// Completions for a shell, on stdout
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// `witness demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep the fleet running for this many seconds afterwards, to look at it with dig and curl
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub linger: u64,
+}
+
+/// `witness once`
+#[derive(Debug, Args)]
+pub struct OnceArgs {
+    /// Probe and judge, and change nothing: not the DNS, not the ledger
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The judgement as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `witness status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Only this node, and in detail
+    pub node: Option<Name>,
+    /// As a monitoring plugin: one line, and exit code 0 all serving, 1 something withdrawn, suspect or pinned, 2 a pool at
+    /// its floor, overload or isolation, 3 unknown
+    #[arg(long)]
+    pub check: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `history` can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Kind {
+    /// Remembered failures
+    Strikes,
+    /// Verdicts and standings that changed
+    Verdicts,
+    /// Changes of the DNS, and what became of them
+    Changes,
+    /// Changes that a guard refused
+    Holds,
+    /// Every probe's result
+    Probes,
+}
+
+/// `witness history`
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Only this node
+    pub node: Option<Name>,
+    /// How far back
+    #[arg(long, value_name = "SPAN", default_value = "24h")]
+    pub since: String,
+    /// What to show
+    #[arg(long, value_delimiter = ',', default_value = "strikes,verdicts,changes,holds")]
+    pub kind: Vec<Kind>,
+    /// The newest this many
+    #[arg(long, default_value_t = 200)]
+    pub limit: usize,
+    /// As JSON Lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `witness explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A node, or the number of a judgement; otherwise the newest judgement
+    pub target: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `witness reinstate`, `witness withdraw`
+#[derive(Debug, Args)]
+pub struct HandArgs {
+    /// Which node
+    pub node: Name,
+    /// Over the guards that protect the pool; never over those that protect the zone
+    #[arg(long)]
+    pub force: bool,
+    /// Why, for the ledger
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// The judgement as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `witness pin`
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// Which node
+    pub node: Name,
+    /// in: keep it in DNS; out: keep it out; ignore: leave it exactly as it is
+    #[arg(value_parser = pin_state)]
+    pub state: PinState,
+    /// For how long: every pin ends by itself
+    #[arg(long = "for", value_name = "SPAN")]
+    pub span: String,
+    /// Why, for the ledger
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `witness unpin`
+#[derive(Debug, Args)]
+pub struct UnpinArgs {
+    /// Which node
+    pub node: Name,
+}
+
+/// `witness check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Also ask registrars, name servers, nodes and anchors; changes nothing
+    #[arg(long)]
+    pub live: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `witness zone`
+#[derive(Debug, Subcommand)]
+pub enum ZoneCommand {
+    /// What the registrar holds right now
+    Show {
+        /// Only this pool
+        #[arg(long)]
+        pool: Option<Name>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The copies from before each write
+    Snapshots {
+        /// Only this pool
+        #[arg(long)]
+        pool: Option<Name>,
+        /// The newest this many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the nodes' addresses back to where they stood in a copy; nothing else in the zone is touched
+    Restore {
+        /// The number of the copy
+        snapshot: i64,
+        /// Only say what would be changed
+        #[arg(long)]
+        dry_run: bool,
+        /// Over the guards that protect the pool
+        #[arg(long)]
+        force: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn pin_state(text: &str) -> Result<PinState, String> {
+    match text {
+        "in" => Ok(PinState::In),
+        "out" => Ok(PinState::Out),
+        "ignore" => Ok(PinState::Ignore),
+        _ => Err("one of in, out, ignore".to_owned()),
+    }
+}

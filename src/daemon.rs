@@ -1,0 +1,251 @@
+//! The schedule around the tick: a round per node and interval, a tick over what came in, a clean end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+
+use crate::exit::Failure;
+use crate::ledger::Retention;
+use crate::model::{ActionKind, AnchorRound, Node, NodeId, Round};
+use crate::probe::Observe;
+use crate::tick::{Gathered, Report, Shell, TickError};
+use crate::{clock, publish};
+
+/// How long a write to a registrar that is under way may take once we were told to stop. What is open then is looked up
+/// at the next start.
+const GRACE: Duration = Duration::from_millis(1500);
+/// Rows that one tick may prune.
+const PRUNE_ROWS: usize = 2000;
+/// Rounds that may wait to be judged, per node; the oldest are dropped.
+const BACKLOG: usize = 32;
+
+/// Everything that can happen.
+enum Event {
+    Round(Round),
+    Anchors(Option<AnchorRound>),
+    NodesDue,
+    TickDue,
+    Stop,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`Failure`] when signals cannot be handled, or the ledger fails for good.
+pub async fn run(mut shell: Shell, prober: Arc<dyn Observe>, retention: Retention) -> Result<(), Failure> {
+    let mut stop = Stop::new()?;
+    let policy = shell.config().policy.clone();
+    let nodes: BTreeMap<NodeId, Node> = shell.config().fleet.nodes.clone();
+    let mut schedule = Schedule::new(nodes.keys(), policy.interval);
+    let (results, mut inbox) = mpsc::channel::<Event>(1024);
+    let mut work = JoinSet::new();
+    let mut proofs = JoinSet::new();
+    let mut busy: BTreeSet<NodeId> = BTreeSet::new();
+    let mut asking = false;
+    let tick_every = policy.fast_interval.min(policy.interval);
+    let mut ticker = interval_at(Instant::now() + tick_every, tick_every);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut gathered = Gathered { just_started: true, ..Gathered::default() };
+    tracing::info!(nodes = nodes.len(), pools = shell.config().fleet.pools.len(), "watching");
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.wait() => Event::Stop,
+            _ = ticker.tick() => Event::TickDue,
+            Some(event) = inbox.recv() => event,
+            () = sleep_until(schedule.next()) => Event::NodesDue,
+        };
+        match event {
+            Event::Round(round) => {
+                busy.remove(&round.node);
+                gathered.rounds.push(round);
+                if gathered.rounds.len() > BACKLOG * nodes.len() {
+                    gathered.rounds.remove(0);
+                }
+            }
+            Event::Anchors(anchors) => {
+                asking = false;
+                gathered.anchors = anchors.or(gathered.anchors);
+            }
+            Event::NodesDue => {
+                for id in schedule.due() {
+                    // A node whose last round still runs is late, not lost: the round's own deadline ends it.
+                    if busy.insert(id.clone()) {
+                        let (node, prober, results) = (nodes[&id].clone(), prober.clone(), results.clone());
+                        work.spawn(async move {
+                            let round = prober.round(&node).await;
+                            let _ = results.send(Event::Round(round)).await;
+                        });
+                    }
+                }
+            }
+            Event::TickDue => {
+                while work.try_join_next().is_some() {}
+                while proofs.try_join_next().is_some() {}
+                if !asking {
+                    asking = true;
+                    let (prober, results) = (prober.clone(), results.clone());
+                    work.spawn(async move {
+                        let anchors = prober.anchors().await;
+                        let _ = results.send(Event::Anchors(anchors)).await;
+                    });
+                }
+                if gathered.rounds.is_empty() && gathered.anchors.is_none() {
+                    continue;
+                }
+                let (report, stopped) = {
+                    let tick = shell.tick(&gathered);
+                    tokio::pin!(tick);
+                    tokio::select! {
+                        report = &mut tick => (Some(report), false),
+                        () = stop.wait() => (timeout(GRACE, tick).await.ok(), true),
+                    }
+                };
+                match report {
+                    Some(Ok(report)) => {
+                        gathered = Gathered::default();
+                        tell(&report);
+                        for change in &report.changes {
+                            let Some(intent) = change.intent.filter(|_| change.is_written()) else { continue };
+                            let pool = shell.config().fleet.pools[&change.plan.pool].clone();
+                            let (ledger, plan) = (shell.ledger().clone(), change.plan.clone());
+                            proofs.spawn(async move {
+                                let within = pool.publish_within;
+                                if let Err(error) = publish::prove(&ledger, intent, &pool, &plan, within).await {
+                                    tracing::error!(%error, "the proof of a change could not be written down");
+                                }
+                            });
+                        }
+                    }
+                    // What was observed is kept for the next tick.
+                    Some(Err(TickError::Busy(holder))) => tracing::info!(%holder, "another witness process is at work"),
+                    Some(Err(TickError::Ledger(error))) => {
+                        tracing::error!(%error, "the tick could not be written down; nothing was changed");
+                    }
+                    None => tracing::warn!("stopped while a registrar was writing; the next start looks it up"),
+                }
+                if stopped {
+                    break;
+                }
+                let keep = retention;
+                let pruned = shell.ledger().call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS)).await;
+                if let Err(error) = pruned {
+                    tracing::warn!(%error, "old rows could not be removed");
+                }
+            }
+            Event::Stop => break,
+        }
+    }
+    work.abort_all();
+    proofs.abort_all();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What a tick came to, on the log: every transition, nothing twice.
+pub fn tell(report: &Report) {
+    let judgement = &report.judgement;
+    tracing::debug!(
+        fleet = judgement.fleet.name(),
+        vantage = judgement.vantage.name(),
+        nodes = judgement.nodes.len(),
+        strikes = judgement.strikes.len(),
+        holds = judgement.holds.len(),
+        "tick"
+    );
+    for (node, strike) in &judgement.strikes {
+        let faults: Vec<String> = strike.faults.iter().map(|(probe, fault)| format!("{probe} {fault}")).collect();
+        tracing::info!(%node, faults = faults.join(", "), "strike");
+    }
+    for action in &judgement.actions {
+        let node = action.node.as_ref().map(ToString::to_string).unwrap_or_default();
+        if action.kind == ActionKind::Alert {
+            tracing::error!(node, rule = %action.rule, why = action.why, "alert");
+        } else {
+            tracing::warn!(node, action = action.kind.name(), rule = %action.rule, why = action.why, "verdict");
+        }
+    }
+    for hold in report.new_holds() {
+        tracing::warn!(node = %hold.node, action = hold.kind.name(), guard = hold.guard.name(), why = hold.why, "held");
+    }
+    for change in &report.changes {
+        let lines: Vec<String> = change.plan.changes.iter().map(ToString::to_string).collect();
+        let state = change.state.map_or("planned", crate::model::IntentState::name);
+        tracing::warn!(zone = %change.plan.zone, state, note = change.note, changes = lines.join("; "), "dns");
+    }
+    for failure in &report.failures {
+        tracing::error!(why = failure, "failed");
+    }
+}
+
+/// When each node is due: at a phase of its own in the interval, the same over restarts, so that rounds are spread evenly
+/// and never bunch up behind a slow one.
+#[derive(Debug)]
+struct Schedule {
+    every: Duration,
+    due: BTreeSet<(Instant, NodeId)>,
+}
+
+impl Schedule {
+    fn new<'a>(nodes: impl ExactSizeIterator<Item = &'a NodeId>, every: Duration) -> Self {
+        let start = Instant::now();
+        // A handful of nodes is probed at once at the start, so that the first verdict does not wait for a whole interval.
+        let few = nodes.len() <= 16;
+        let phase = |node: &NodeId| {
+            let mut hasher = DefaultHasher::new();
+            node.as_str().hash(&mut hasher);
+            every.mul_f64(f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(0)) / f64::from(u32::MAX))
+        };
+        let due = nodes.map(|node| (start + if few { Duration::ZERO } else { phase(node) }, node.clone())).collect();
+        Self { every, due }
+    }
+
+    fn next(&self) -> Instant {
+        self.due.first().map_or_else(|| Instant::now() + self.every, |(at, _)| *at)
+    }
+
+    /// Takes the nodes that are due, and sets each one's next time from the one it had.
+    fn due(&mut self) -> Vec<NodeId> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        while let Some((at, _)) = self.due.first() {
+            if *at > now {
+                break;
+            }
+            let Some((at, node)) = self.due.pop_first() else { break };
+            let mut next = at + self.every;
+            while next <= now {
+                next += self.every;
+            }
+            due.push(node.clone());
+            self.due.insert((next, node));
+        }
+        due
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|error| Failure::failed(format!("failed to handle signals: {error}")));
+        Ok(Self { term: on(SignalKind::terminate())?, int: on(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The shell around the rule: one tick from what was observed to what was changed and proved.
+//!
+//! It decides nothing. It keeps the order that makes a crash harmless: what is intended is in the ledger before the
+//! registrar hears of it, what became of it is in the ledger after, and whatever is left open is read at the registrar
+//! before anything else is done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::Config;
+use crate::ledger::{LedgerError, LedgerHandle, LeaseState, TickRecord};
+use crate::model::{
+    AnchorRound, Hold, Intent, IntentState, Judgement, Memory, Pin, Plan, PoolId, PublishedSets, Request, Round, Situation,
+    Time,
+};
+use crate::registrar::{self, ApplyOutcome, Confirmation, Registrar, RegistrarError, ZoneReading};
+use crate::rule::{ApprovedPlan, judge, sets_of};
+use crate::crash;
+
+/// How long a tick may hold the lease before another may take it over.
+const LEASE: Duration = Duration::from_secs(120);
+/// The first wait after a registrar could not be read; it doubles.
+const BACKOFF: Duration = Duration::from_secs(10);
+/// What the doubling ends at.
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+/// What was observed since the last tick.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// Finished rounds.
+    pub rounds: Vec<Round>,
+    /// The newest look at the anchors.
+    pub anchors: Option<AnchorRound>,
+    /// Whether this process has only just begun to observe.
+    pub just_started: bool,
+    /// What a person asks for.
+    pub request: Option<Request>,
+}
+
+/// What came of a tick.
+#[derive(Debug)]
+pub struct Report {
+    /// Its number in the ledger; none for a dry run.
+    pub id: Option<i64>,
+    /// What was concluded.
+    pub judgement: Judgement,
+    /// What was held before it.
+    pub held_before: Vec<Hold>,
+    /// What would be or was changed.
+    pub changes: Vec<Outcome>,
+    /// What could not be done, for people.
+    pub failures: Vec<String>,
+}
+
+/// What became of one plan.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was to be done.
+    pub plan: Plan,
+    /// How it stands; none for a dry run.
+    pub state: Option<IntentState>,
+    /// The registrar's words, or an error's.
+    pub note: String,
+    /// The intent in the ledger.
+    pub intent: Option<i64>,
+}
+
+impl Outcome {
+    /// Whether the registrar said yes, so that the name servers are to show it.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        matches!(self.state, Some(IntentState::Applied | IntentState::Confirmed))
+    }
+}
+
+impl Report {
+    /// What is held and was not in the last tick.
+    pub fn new_holds(&self) -> impl Iterator<Item = &Hold> {
+        let old = |hold: &&Hold| !self.held_before.iter().any(|before| before.is_same(hold));
+        self.judgement.holds.iter().filter(old)
+    }
+}
+
+/// Why there was no tick.
+#[derive(Debug, thiserror::Error)]
+pub enum TickError {
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Another process is at work.
+    #[error("{0} is at work")]
+    Busy(String),
+}
+
+/// Everything a tick needs but what was observed.
+#[derive(Debug)]
+pub struct Shell {
+    config: Arc<Config>,
+    ledger: LedgerHandle,
+    registrars: BTreeMap<PoolId, Box<dyn Registrar>>,
+    readings: BTreeMap<PoolId, Reading>,
+    waits: BTreeMap<PoolId, Wait>,
+    memory: Option<(Memory, i64)>,
+    ticks: u64,
+    command: String,
+}
+
+#[derive(Debug)]
+struct Reading {
+    reading: ZoneReading,
+    at: Time,
+    /// In which tick of this process it was taken; none for one from the ledger, without token and copy.
+    tick: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Wait {
+    until: Time,
+    tries: u32,
+    why: String,
+}
+
+impl Shell {
+    /// Connects the registrars of `config`; asks none of them.
+    ///
+    /// # Errors
+    /// [`RegistrarError`] when one cannot be set up as configured.
+    pub fn new(config: Arc<Config>, ledger: LedgerHandle, command: &str) -> Result<Self, RegistrarError> {
+        let mut registrars = BTreeMap::new();
+        for pool in config.fleet.pools.values() {
+            let settings = &config.registrars[&pool.registrar];
+            registrars.insert(pool.id.clone(), registrar::connect(settings, &pool.zone)?);
+        }
+        Ok(Self {
+            config,
+            ledger,
+            registrars,
+            readings: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            memory: None,
+            ticks: 0,
+            command: command.to_owned(),
+        })
+    }
+
+    /// The ledger it writes.
+    #[must_use]
+    pub fn ledger(&self) -> &LedgerHandle {
+        &self.ledger
+    }
+
+    /// The configuration it goes by.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The registrar of a pool.
+    #[must_use]
+    pub fn registrar(&self, pool: &PoolId) -> Option<&dyn Registrar> {
+        self.registrars.get(pool).map(AsRef::as_ref)
+    }
+
+    /// Judges and says what would be done. Writes nothing, changes nothing.
+    ///
+    /// # Errors
+    /// [`TickError`] when the ledger cannot be read.
+    pub async fn dry_run(&mut self, gathered: &Gathered) -> Result<Report, TickError> {
+        self.ticks += 1;
+        let mut failures = Vec::new();
+        let (memory, pins) = self.remembered().await?;
+        let pools: Vec<PoolId> = self.registrars.keys().cloned().collect();
+        for pool in &pools {
+            self.read(pool, &mut failures).await;
+        }
+        let ruling = self.judge(&memory, &pins, gathered);
+        let changes = ruling
+            .plans
+            .iter()
+            .map(|plan| Outcome { plan: plan.plan().clone(), state: None, note: String::new(), intent: None })
+            .collect();
+        Ok(Report { id: None, judgement: ruling.judgement, held_before: memory.holds, changes, failures })
+    }
+
+    /// One tick.
+    ///
+    /// # Errors
+    /// [`TickError`] when the ledger fails, or another process holds the lease. What the registrars could not do is in
+    /// the report.
+    pub async fn tick(&mut self, gathered: &Gathered) -> Result<Report, TickError> {
+        let command = self.command.clone();
+        let lease = self.ledger.call(move |ledger| ledger.take_lease("tick", &command, clock::now(), LEASE)).await?;
+        let token = match lease {
+            LeaseState::Held(token) => token,
+            LeaseState::Busy { holder, .. } => return Err(TickError::Busy(holder.to_string())),
+        };
+        let result = self.tick_leased(gathered).await;
+        self.ledger.call(move |ledger| ledger.release_lease("tick", &token)).await?;
+        result
+    }
+
+    async fn tick_leased(&mut self, gathered: &Gathered) -> Result<Report, TickError> {
+        self.ticks += 1;
+        let mut failures = Vec::new();
+        self.settle_open_intents(&mut failures).await?;
+        let (memory, pins) = self.remembered().await?;
+        self.refresh(&mut failures).await?;
+        let mut ruling = self.judge(&memory, &pins, gathered);
+        let stale: Vec<PoolId> = ruling.plans.iter().map(|plan| plan.plan().pool.clone()).collect();
+        let mut again = false;
+        for pool in stale {
+            // What was read earlier may tell what to think about, not what to write over.
+            if self.fresh(&pool).is_none() {
+                self.read(&pool, &mut failures).await;
+                again = true;
+            }
+        }
+        if again {
+            ruling = self.judge(&memory, &pins, gathered);
+        }
+        let record = TickRecord {
+            rounds: gathered.rounds.clone(),
+            anchors: gathered.anchors,
+            judgement: ruling.judgement.clone(),
+            request: gathered.request.clone(),
+        };
+        let id = self.ledger.call(move |ledger| ledger.record_tick(&record)).await?;
+        crash::point("judged");
+        let version = self.ledger.call(|ledger| ledger.data_version()).await?;
+        self.memory = Some((ruling.judgement.memory.clone(), version));
+        let mut changes = Vec::new();
+        for plan in &ruling.plans {
+            changes.push(self.carry_out(id, plan, &mut failures).await?);
+        }
+        Ok(Report { id: Some(id), judgement: ruling.judgement, held_before: memory.holds, changes, failures })
+    }
+
+    /// Intent first, then the registrar, then the outcome, then proof.
+    async fn carry_out(
+        &mut self,
+        judgement: i64,
+        approved: &ApprovedPlan,
+        failures: &mut Vec<String>,
+    ) -> Result<Outcome, TickError> {
+        let plan = approved.plan().clone();
+        let Some(reading) = self.fresh(&plan.pool).cloned() else {
+            let note = format!("zone {} was not read in this tick", plan.zone);
+            return Ok(Outcome { plan, state: None, note, intent: None });
+        };
+        let preimage = match self.registrars[&plan.pool].restore_info().await {
+            Ok(whole) => whole,
+            Err(_) => reading.preimage.clone(),
+        };
+        let (at, copy, before) = (clock::now(), plan.clone(), reading.sets.clone());
+        let intent = self
+            .ledger
+            .call(move |ledger| {
+                let intent = ledger.intend(judgement, at, &copy)?;
+                let registrar = copy.registrar.as_str();
+                ledger.snapshot(at, &copy.pool, &copy.zone, registrar, &before, &preimage, Some(intent))?;
+                Ok::<i64, LedgerError>(intent)
+            })
+            .await?;
+        crash::point("intended");
+        let outcome = self.registrars[&plan.pool].apply(&reading, approved).await;
+        crash::point("applied");
+        self.readings.remove(&plan.pool);
+        let (state, note) = self.classify(&plan, outcome, failures);
+        self.conclude(intent, state, &note).await?;
+        crash::point("concluded");
+        let (state, note) = if state == IntentState::Applied {
+            let (state, more) = self.confirm(approved, failures).await;
+            let note = format!("{note}; {more}");
+            self.conclude(intent, state, &note).await?;
+            (state, note)
+        } else {
+            (state, note)
+        };
+        crash::point("confirmed");
+        Ok(Outcome { plan, state: Some(state), note, intent: Some(intent) })
+    }
+
+    fn classify(&mut self, plan: &Plan, outcome: ApplyOutcome, failures: &mut Vec<String>) -> (IntentState, String) {
+        let (state, note) = match outcome {
+            ApplyOutcome::Applied { receipt } => return (IntentState::Applied, receipt),
+            ApplyOutcome::AlreadyInState => return (IntentState::Unneeded, "it was so already".to_owned()),
+            ApplyOutcome::Conflict { why } => (IntentState::Conflict, why),
+            ApplyOutcome::Refused { why } => (IntentState::Refused, why),
+            ApplyOutcome::RateLimited { retry_after, why } => {
+                self.wait(&plan.pool, retry_after, &why);
+                (IntentState::Failed, format!("rate limited: {why}"))
+            }
+            ApplyOutcome::Auth { why } => (IntentState::Failed, format!("not authorized: {why}")),
+            ApplyOutcome::Transient { why } => (IntentState::Failed, why),
+            ApplyOutcome::Unknown { why } => (IntentState::Unknown, why),
+            ApplyOutcome::Permanent { why } => (IntentState::Refused, why),
+        };
+        if state != IntentState::Conflict {
+            failures.push(format!("registrar {} did not change zone {}: {note}", plan.registrar, plan.zone));
+        }
+        (state, note)
+    }
+
+    async fn confirm(&mut self, approved: &ApprovedPlan, failures: &mut Vec<String>) -> (IntentState, String) {
+        let plan = approved.plan();
+        match self.registrars[&plan.pool].confirm(approved).await {
+            Ok(Confirmation::Holds(reading)) => {
+                self.keep(&plan.pool, reading).await;
+                (IntentState::Confirmed, "read back".to_owned())
+            }
+            Ok(Confirmation::Differs { reading, why }) => {
+                self.keep(&plan.pool, reading).await;
+                failures.push(format!("zone {} does not show the change after it was accepted: {why}", plan.zone));
+                (IntentState::Diverged, why)
+            }
+            Err(error) => (IntentState::Applied, format!("not read back: {error}")),
+        }
+    }
+
+    async fn conclude(&self, intent: i64, state: IntentState, note: &str) -> Result<(), LedgerError> {
+        let (at, note) = (clock::now(), note.to_owned());
+        self.ledger.call(move |ledger| ledger.conclude(intent, state, at, &note)).await
+    }
+
+    /// What was left open by a crash or a lost answer is looked up, never repeated.
+    async fn settle_open_intents(&mut self, failures: &mut Vec<String>) -> Result<(), TickError> {
+        let open = self.ledger.call(|ledger| ledger.open_intents()).await?;
+        for intent in open {
+            let pool = intent.plan.pool.clone();
+            if !self.registrars.contains_key(&pool) {
+                let note = format!("pool {pool} is not configured any more");
+                self.conclude(intent.id, IntentState::Absent, &note).await?;
+                continue;
+            }
+            self.readings.remove(&pool);
+            self.read(&pool, failures).await;
+            let Some(reading) = self.fresh(&pool) else { continue };
+            let (state, note) = found(&intent, &reading.sets);
+            tracing::info!(intent = intent.id, state = state.name(), %note, "settled what was left open");
+            self.conclude(intent.id, state, note).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads every pool whose last reading is too old, unless the registrar asked us to wait.
+    async fn refresh(&mut self, failures: &mut Vec<String>) -> Result<(), TickError> {
+        let pools: Vec<PoolId> = self.registrars.keys().cloned().collect();
+        for pool in pools {
+            if !self.readings.contains_key(&pool) {
+                let id = pool.clone();
+                if let Some((sets, at)) = self.ledger.call(move |ledger| ledger.last_reading(&id)).await? {
+                    let reading = ZoneReading { sets, ..ZoneReading::default() };
+                    self.readings.insert(pool.clone(), Reading { reading, at, tick: None });
+                }
+            }
+            let refresh = self.config.registrars[&self.config.fleet.pools[&pool].registrar].refresh;
+            if self.reading_age(&pool).is_none_or(|age| age >= refresh) {
+                self.read(&pool, failures).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one pool's sets now. A reading that fails leaves none: what is not known is not assumed.
+    async fn read(&mut self, pool: &PoolId, failures: &mut Vec<String>) {
+        let now = clock::now();
+        let pool_settings = &self.config.fleet.pools[pool];
+        if let Some(wait) = self.waits.get(pool).filter(|wait| wait.until > now) {
+            failures.push(format!("zone {} is not read before {}: {}", pool_settings.zone, wait.until, wait.why));
+            self.readings.remove(pool);
+            return;
+        }
+        let sets = sets_of(&self.config.fleet, pool_settings);
+        match self.registrars[pool].observe(&sets).await {
+            Ok(reading) => {
+                self.waits.remove(pool);
+                self.keep(pool, reading).await;
+            }
+            Err(error) => {
+                self.readings.remove(pool);
+                failures.push(format!(
+                    "registrar {} could not read zone {}: {error}",
+                    pool_settings.registrar, pool_settings.zone
+                ));
+                let after = match &error {
+                    RegistrarError::RateLimited { retry_after, .. } => *retry_after,
+                    _ => Duration::ZERO,
+                };
+                self.wait(pool, after, &error.to_string());
+            }
+        }
+    }
+
+    async fn keep(&mut self, pool: &PoolId, reading: ZoneReading) {
+        let at = clock::now();
+        let (id, sets) = (pool.clone(), reading.sets.clone());
+        if let Err(error) = self.ledger.call(move |ledger| ledger.save_reading(&id, &sets, at)).await {
+            tracing::warn!(%error, "the reading of a zone could not be kept");
+        }
+        self.readings.insert(pool.clone(), Reading { reading, at, tick: Some(self.ticks) });
+    }
+
+    fn wait(&mut self, pool: &PoolId, at_least: Duration, why: &str) {
+        let tries = self.waits.get(pool).map_or(0, |wait| wait.tries);
+        let backoff = BACKOFF.saturating_mul(1 << tries.min(10)).min(BACKOFF_MAX);
+        let until = clock::now().plus(backoff.max(at_least));
+        self.waits.insert(pool.clone(), Wait { until, tries: tries + 1, why: why.to_owned() });
+    }
+
+    fn reading_age(&self, pool: &PoolId) -> Option<Duration> {
+        self.readings.get(pool).map(|reading| clock::now().since(reading.at))
+    }
+
+    /// The reading taken in this very tick.
+    fn fresh(&self, pool: &PoolId) -> Option<&ZoneReading> {
+        self.readings.get(pool).filter(|reading| reading.tick == Some(self.ticks)).map(|reading| &reading.reading)
+    }
+
+    async fn remembered(&mut self) -> Result<(Memory, Vec<Pin>), TickError> {
+        let now = clock::now();
+        let (version, pins) = self
+            .ledger
+            .call(move |ledger| Ok::<_, LedgerError>((ledger.data_version()?, ledger.pins(now)?)))
+            .await?;
+        if let Some((memory, _)) = self.memory.take().filter(|(_, known)| *known == version) {
+            return Ok((memory, pins));
+        }
+        let memory = self.ledger.call(|ledger| ledger.memory()).await?;
+        Ok((memory, pins))
+    }
+
+    fn judge(&self, memory: &Memory, pins: &[Pin], gathered: &Gathered) -> crate::rule::Ruling {
+        let published: BTreeMap<PoolId, PublishedSets> =
+            self.readings.iter().map(|(pool, reading)| (pool.clone(), reading.reading.sets.clone())).collect();
+        judge(
+            &self.config.policy,
+            &Situation {
+                now: clock::read(),
+                just_started: gathered.just_started,
+                fleet: &self.config.fleet,
+                memory,
+                rounds: &gathered.rounds,
+                anchors: gathered.anchors,
+                has_anchors: !self.config.probes.anchors.is_empty(),
+                published: &published,
+                pins,
+                request: gathered.request.as_ref(),
+            },
+        )
+    }
+}
+
+/// Whether a reading shows what an open intent was to do.
+fn found(intent: &Intent, sets: &PublishedSets) -> (IntentState, &'static str) {
+    let mut done = true;
+    let mut begun = false;
+    for change in &intent.plan.changes {
+        let standing = sets.get(&change.set).map(|set| &set.addresses);
+        let has = |address| standing.is_some_and(|standing| standing.contains(address));
+        done &= !change.remove.iter().any(has) && change.add.iter().all(has);
+        begun |= change.remove.iter().any(|address| !has(address)) || change.add.iter().any(has);
+    }
+    match (done, begun) {
+        (true, _) => (IntentState::Confirmed, "a later reading shows it done"),
+        (false, true) => (IntentState::Diverged, "a later reading shows a part of it"),
+        (false, false) => (IntentState::Absent, "a later reading shows that it did not happen"),
+    }
+}
