@@ -4,6 +4,8 @@
 //! reading the plan was made against, and says what became of it. It never writes a list of addresses: it takes out and
 //! puts in exactly what the plan names, and refuses when what stands is not what was read.
 
+pub mod namecheap;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
