@@ -30,7 +30,7 @@ pub use observation::{
 pub use plan::{Change, Plan};
 pub use policy::{Policy, Reinstatement, RuleSet};
 pub use probe::{HttpsProbe, PingProbe, ProbeSettings, SshLevel, SshLogin, SshProbe, StatusRange};
-pub use record::{PublishedSets, RecordSet, RecordType, SetKey};
+pub use record::{PublishedSets, RecordSet, RecordType, SetKey, sets_as_list};
 pub use registrar::{
     ExecSettings, MockSettings, NamecheapSettings, RegistrarKind, RegistrarSettings, Rfc2136Settings, TsigAlgorithm,
 };

@@ -77,3 +77,57 @@ pub struct RecordSet {
 
 /// The record sets of a pool as they stand at the registrar. A key that was asked for is always there.
 pub type PublishedSets = BTreeMap<SetKey, RecordSet>;
+
+/// Reads and writes [`PublishedSets`] as a list, since JSON has no keys but texts; for `#[serde(with = ...)]`.
+///
+/// One set: `{"owner":"@","type":"A","ttl":60,"addresses":["192.0.2.11"]}`.
+pub mod sets_as_list {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::IpAddr;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{PublishedSets, RecordSet, RecordType, SetKey};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Row {
+        owner: String,
+        #[serde(rename = "type")]
+        rtype: RecordType,
+        ttl: u32,
+        addresses: BTreeSet<IpAddr>,
+    }
+
+    /// Writes the list, sorted by set.
+    ///
+    /// # Errors
+    /// Those of `serializer`.
+    pub fn serialize<S: Serializer>(sets: &PublishedSets, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(sets.iter().map(|(key, set)| Row {
+            owner: key.owner.clone(),
+            rtype: key.rtype,
+            ttl: set.ttl,
+            addresses: set.addresses.clone(),
+        }))
+    }
+
+    /// Reads the list.
+    ///
+    /// # Errors
+    /// A set that is named twice, an address of the other type, and those of `deserializer`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PublishedSets, D::Error> {
+        let mut sets = BTreeMap::new();
+        for row in Vec::<Row>::deserialize(deserializer)? {
+            let key = SetKey { owner: row.owner, rtype: row.rtype };
+            if let Some(address) = row.addresses.iter().find(|address| RecordType::of(**address) != key.rtype) {
+                return Err(serde::de::Error::custom(format!("{address} does not belong in {key}")));
+            }
+            if sets.contains_key(&key) {
+                return Err(serde::de::Error::custom(format!("{key} is there twice")));
+            }
+            sets.insert(key, RecordSet { ttl: row.ttl, addresses: row.addresses });
+        }
+        Ok(sets)
+    }
+}

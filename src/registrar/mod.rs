@@ -4,17 +4,40 @@
 //! reading the plan was made against, and says what became of it. It never writes a list of addresses: it takes out and
 //! puts in exactly what the plan names, and refuses when what stands is not what was read.
 
+mod exec;
+mod mock;
 pub mod namecheap;
+mod rfc2136;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{PublishedSets, SetKey};
+use crate::model::{Plan, PublishedSets, RegistrarKind, RegistrarSettings, SetKey, sets_as_list};
 use crate::rule::ApprovedPlan;
+
+pub use exec::Exec;
+pub use mock::{Mock, MockFault, MockFaultKind, MockOp, MockZone};
+pub use rfc2136::Rfc2136;
+
+/// The registrar that `settings` describe, for one zone. Reads and asks nothing yet.
+///
+/// # Errors
+/// [`RegistrarError::Permanent`] where the settings cannot work: an unusable key, an empty command.
+pub fn connect(settings: &RegistrarSettings, zone: &str) -> Result<Box<dyn Registrar>, RegistrarError> {
+    let timeout = settings.timeout;
+    Ok(match &settings.kind {
+        RegistrarKind::Namecheap(settings) => Box::new(namecheap::Namecheap::new(settings, zone, timeout)?),
+        RegistrarKind::Rfc2136(settings) => Box::new(Rfc2136::new(settings, zone, timeout)?),
+        RegistrarKind::Mock(settings) => Box::new(Mock::new(settings, zone, timeout)),
+        RegistrarKind::Exec(settings) => Box::new(Exec::new(settings, zone, timeout)?),
+    })
+}
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -91,6 +114,7 @@ pub enum CompareAndSwap {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneReading {
     /// The sets asked for.
+    #[serde(with = "sets_as_list")]
     pub sets: PublishedSets,
     /// The adapter's own mark of this state of the zone: equal marks, equal state.
     pub token: String,
@@ -128,6 +152,69 @@ pub enum Confirmation {
     Holds(ZoneReading),
     /// It does not.
     Differs { reading: ZoneReading, why: String },
+}
+
+impl Confirmation {
+    /// Compares what was read with what `plan` wants.
+    #[must_use]
+    pub fn of(plan: &Plan, reading: ZoneReading) -> Self {
+        let differences: Vec<String> = plan
+            .changes
+            .iter()
+            .filter(|change| reading.addresses(&change.set) != Some(&change.after()))
+            .map(|change| reading.in_words(&change.set))
+            .collect();
+        if differences.is_empty() {
+            Self::Holds(reading)
+        } else {
+            Self::Differs { reading, why: differences.join("; ") }
+        }
+    }
+}
+
+/// How what stands compares with what a plan was made against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Footing {
+    /// It is what the plan says it is.
+    AsPlanned,
+    /// It is what the plan wants already.
+    Done,
+    /// Neither; in words.
+    Moved(String),
+}
+
+impl ZoneReading {
+    /// The addresses of one set; none where it was not read.
+    #[must_use]
+    pub fn addresses(&self, set: &SetKey) -> Option<&BTreeSet<IpAddr>> {
+        self.sets.get(set).map(|set| &set.addresses)
+    }
+
+    /// `@ A holds 192.0.2.11 192.0.2.12`.
+    fn in_words(&self, set: &SetKey) -> String {
+        match self.addresses(set) {
+            None => format!("{set} was not read"),
+            Some(addresses) if addresses.is_empty() => format!("{set} does not exist"),
+            Some(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+                format!("{set} holds {}", addresses.join(" "))
+            }
+        }
+    }
+
+    /// Whether `plan` can be carried out on this.
+    pub(crate) fn footing(&self, plan: &Plan) -> Footing {
+        if plan.changes.iter().all(|change| self.addresses(&change.set) == Some(&change.after())) {
+            return Footing::Done;
+        }
+        let moved: Vec<String> = plan
+            .changes
+            .iter()
+            .filter(|change| self.addresses(&change.set) != Some(&change.before))
+            .map(|change| self.in_words(&change.set))
+            .collect();
+        if moved.is_empty() { Footing::AsPlanned } else { Footing::Moved(moved.join("; ")) }
+    }
 }
 
 /// Why a registrar could not be read.
