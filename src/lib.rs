@@ -12,6 +12,7 @@
 //! ```
 
 pub mod clock;
+pub mod config;
 pub mod dns;
 pub mod model;
 pub mod registrar;
