@@ -13,5 +13,6 @@
 
 pub mod clock;
 pub mod model;
+pub mod probe;
 pub mod registrar;
 pub mod rule;
