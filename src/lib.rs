@@ -15,5 +15,6 @@ pub mod clock;
 pub mod config;
 pub mod dns;
 pub mod model;
+pub mod probe;
 pub mod registrar;
 pub mod rule;

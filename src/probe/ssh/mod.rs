@@ -1,0 +1,276 @@
+//! The ssh probe: a banner, a key exchange with a checked host key, or a login with a command.
+//!
+//! Connecting and waiting for the banner is done here, without the library: a server that accepts and says nothing
+//! costs a socket and no session. What comes after the banner runs on [`threads`].
+
+mod known_hosts;
+mod session;
+mod threads;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use self::known_hosts::{Family, KnownHosts};
+use self::session::{Errand, Expected, Report};
+use self::threads::Threads;
+use super::setup::ProbeSetupError;
+use super::{Sight, brief, trouble};
+use crate::clock::Stopwatch;
+use crate::model::{Fault, Measured, Node, Outcome, OwnFault, SshLevel, SshLogin, SshProbe, Stage};
+
+/// Probes ssh.
+#[derive(Debug)]
+pub(super) struct SshProber {
+    settings: SshProbe,
+    login: Option<Arc<SshLogin>>,
+    known_hosts: Option<KnownHosts>,
+    /// None at level `banner`, which needs none.
+    threads: Option<Threads>,
+    /// Which kind of key an address has shown that was the pinned one, where it was not the first choice.
+    kinds: Mutex<BTreeMap<IpAddr, Family>>,
+}
+
+impl SshProber {
+    pub(super) fn new(settings: SshProbe) -> Result<Self, ProbeSetupError> {
+        let login = match settings.level {
+            SshLevel::Login => Some(Arc::new(checked(settings.login.clone())?)),
+            SshLevel::Banner | SshLevel::Handshake => None,
+        };
+        let read = |path: &std::path::PathBuf| {
+            KnownHosts::read(path).map_err(|source| ProbeSetupError::KnownHosts { path: path.clone(), source })
+        };
+        let known_hosts = settings.known_hosts.as_ref().map(read).transpose()?;
+        let threads = (settings.level > SshLevel::Banner).then(Threads::start).transpose()?;
+        Ok(Self { settings, login, known_hosts, threads, kinds: Mutex::default() })
+    }
+
+    /// For everything.
+    pub(super) fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    /// One look at `address` of `node`.
+    ///
+    /// A pin does not say what kind of key it is of, and a server with several kinds shows the one asked for first. So a
+    /// key that is not the pinned one is believed only when the server has no other kind that is.
+    pub(super) async fn probe(&self, node: &Node, address: IpAddr) -> Sight {
+        let clock = Stopwatch::start();
+        let end = Instant::now() + self.settings.timeout;
+        let expected = self.expected(node, address);
+        let mut families = self.preferred(&expected, address);
+        let mut first: Option<Sight> = None;
+        loop {
+            let (sight, shown) = self.attempt(address, &expected, &families, clock, end).await;
+            let changed = sight.outcome == Outcome::Failed(Fault::HostKey);
+            if changed && matches!(expected, Expected::Pinned(_)) {
+                families.retain(|family| Some(*family) != shown);
+                let first = first.get_or_insert(sight);
+                if families.is_empty() || shown.is_none() {
+                    return std::mem::replace(first, Sight::of(Outcome::Passed, Measured::default()));
+                }
+                continue;
+            }
+            return match (first, shown) {
+                (Some(_), Some(family)) => {
+                    self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(address, family);
+                    sight
+                }
+                (Some(first), None) => first,
+                (None, _) => sight,
+            };
+        }
+    }
+
+    async fn attempt(
+        &self,
+        address: IpAddr,
+        expected: &Expected,
+        families: &[Family],
+        clock: Stopwatch,
+        end: Instant,
+    ) -> (Sight, Option<Family>) {
+        let mut measured = Measured::default();
+        let ended = |outcome, measured: Measured, note: Option<String>| {
+            let note = note.as_deref().map(brief).or(measured.note.clone());
+            (Sight::of(outcome, Measured { total_us: clock.micros(), note, ..measured }), None)
+        };
+        let troubled =
+            |error: &io::Error, stage| trouble::of_io(error, address, stage).unwrap_or(Outcome::Failed(Fault::Reset));
+
+        let stream = match timeout_at(end, TcpStream::connect((address, self.settings.port))).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return ended(troubled(&error, Stage::Connect), measured, Some(error.to_string())),
+            Err(_) => return ended(Outcome::Failed(Fault::Timeout(Stage::Connect)), measured, None),
+        };
+        measured.connect_us = Some(clock.micros());
+
+        let banner = match timeout_at(end, banner(&stream)).await {
+            Ok(Ok(banner)) => banner,
+            Ok(Err(NoBanner::Trouble(error))) => {
+                return ended(troubled(&error, Stage::Banner), measured, Some(error.to_string()));
+            }
+            Ok(Err(NoBanner::Other(said))) => return ended(Outcome::Failed(Fault::Protocol), measured, Some(said)),
+            Err(_) => return ended(Outcome::Failed(Fault::Timeout(Stage::Banner)), measured, None),
+        };
+        measured.first_byte_us = Some(clock.micros());
+        let Some(threads) = &self.threads else { return ended(Outcome::Passed, measured, Some(banner)) };
+
+        let place = match threads.place(end).await {
+            Ok(place) => place,
+            Err(report) => return ended(report.outcome, measured, report.note),
+        };
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                return ended(Outcome::Inconclusive(OwnFault::Resources), measured, Some(error.to_string()));
+            }
+        };
+        let errand = Errand {
+            stream,
+            families: families.to_vec(),
+            expected: expected.clone(),
+            login: self.login.clone(),
+            clock,
+            timeout: self.settings.timeout,
+            end,
+        };
+        let Report { outcome, secure_us, shown, note, delayed, .. } = threads.run(errand, place).await;
+        measured.secure_us = secure_us;
+        measured.total_us = clock.micros();
+        measured.note = note.or(Some(banner));
+        (Sight { outcome, measured, delayed }, shown)
+    }
+
+    fn expected(&self, node: &Node, address: IpAddr) -> Expected {
+        match (node.ssh_host_key, &self.known_hosts) {
+            (Some(pin), _) => Expected::Pinned(pin),
+            (None, Some(known)) => {
+                let port = self.settings.port;
+                let written = |name: String| if port == 22 { name } else { format!("[{name}]:{port}") };
+                Expected::Known(known.look_up(vec![written(address.to_string()), written(node.id.to_string())]))
+            }
+            (None, None) => Expected::Any,
+        }
+    }
+
+    /// All kinds of keys, first those that can be the right one.
+    fn preferred(&self, expected: &Expected, address: IpAddr) -> Vec<Family> {
+        let likely: Vec<Family> = match expected {
+            Expected::Pinned(_) => {
+                let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+                kinds.get(&address).copied().into_iter().collect()
+            }
+            Expected::Known(known) => known.keys.iter().filter_map(|key| Family::of(key)).collect(),
+            Expected::Any => Vec::new(),
+        };
+        let (mut families, others): (Vec<_>, Vec<_>) =
+            Family::ALL.into_iter().partition(|family| likely.contains(family));
+        families.extend(others);
+        families
+    }
+}
+
+/// Why there was no banner.
+enum NoBanner {
+    Trouble(io::Error),
+    /// It said something else.
+    Other(String),
+}
+
+/// The server's banner, left where it is: the library wants to read it itself.
+async fn banner(stream: &TcpStream) -> Result<String, NoBanner> {
+    let mut seen = [0; MOST];
+    loop {
+        let ready = stream.ready(Interest::READABLE).await.map_err(NoBanner::Trouble)?;
+        // Having seen too little is this operation's "would block": the next readiness then means that more has come.
+        let peeked = stream.try_io(Interest::READABLE, || {
+            let (length, _) = recv(stream, &mut seen[..], RecvFlags::PEEK)?;
+            match read_banner(&seen[..length]) {
+                Peeked::TooLittle if length > 0 => Err(io::ErrorKind::WouldBlock.into()),
+                Peeked::TooLittle => Ok(Err(NoBanner::closed())),
+                Peeked::Banner(banner) => Ok(Ok(banner)),
+                Peeked::Other(said) => Ok(Err(NoBanner::Other(said))),
+            }
+        });
+        match peeked {
+            Ok(banner) => return banner,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(NoBanner::Trouble(error)),
+            Err(_) if ready.is_read_closed() => return Err(NoBanner::closed()),
+            Err(_) => {}
+        }
+    }
+}
+
+impl NoBanner {
+    fn closed() -> Self {
+        Self::Trouble(io::Error::new(io::ErrorKind::UnexpectedEof, "closed before a banner came"))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Peeked {
+    TooLittle,
+    Banner(String),
+    Other(String),
+}
+
+/// Finds the line that begins with `SSH-`; a server may say other things before it.
+fn read_banner(seen: &[u8]) -> Peeked {
+    let mut rest = seen;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let line = brief(&String::from_utf8_lossy(&rest[..end]));
+        if rest.starts_with(b"SSH-2.0-") || rest.starts_with(b"SSH-1.99-") {
+            return Peeked::Banner(line);
+        }
+        if rest.starts_with(b"SSH-") || rest.starts_with(b"HTTP/") {
+            return Peeked::Other(line);
+        }
+        rest = &rest[end + 1..];
+    }
+    if seen.len() < MOST { Peeked::TooLittle } else { Peeked::Other(brief(&String::from_utf8_lossy(seen))) }
+}
+
+fn checked(login: Option<SshLogin>) -> Result<SshLogin, ProbeSetupError> {
+    let login = login.ok_or(ProbeSetupError::NoLogin)?;
+    match &login.key_file {
+        Some(path) => {
+            fs::File::open(path).map_err(|source| ProbeSetupError::KeyFile { path: path.clone(), source })?;
+        }
+        None if std::env::var_os("SSH_AUTH_SOCK").is_none() => return Err(ProbeSetupError::NoAgent),
+        None => {}
+    }
+    Ok(login)
+}
+
+/// How much a server may say before its banner, that included.
+const MOST: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn banners_are_found() {
+        let check = |seen: &str, expected: Peeked| assert_eq!(read_banner(seen.as_bytes()), expected, "{seen:?}");
+        let banner = |text: &str| Peeked::Banner(text.to_owned());
+        let other = |text: &str| Peeked::Other(text.to_owned());
+        check("", Peeked::TooLittle);
+        check("SSH-2.0-Open", Peeked::TooLittle);
+        check("SSH-2.0-OpenSSH_9.2p1\r\n", banner("SSH-2.0-OpenSSH_9.2p1"));
+        check("SSH-1.99-old\n", banner("SSH-1.99-old"));
+        check("Welcome\r\nto us\r\nSSH-2.0-x\r\n", banner("SSH-2.0-x"));
+        check("SSH-1.5-ancient\n", other("SSH-1.5-ancient"));
+        check("HTTP/1.1 400 Bad Request\r\n", other("HTTP/1.1 400 Bad Request"));
+        check("Not allowed at this time\r\n", Peeked::TooLittle);
+        assert!(matches!(read_banner(&[b'x'; MOST]), Peeked::Other(_)));
+    }
+}
