@@ -1,0 +1,294 @@
+//! Dynamic updates on knot, BIND and PowerDNS.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use witness::clock;
+use witness::dns::ask_serial;
+use witness::model::{RecordType, Rfc2136Settings, Secret, Time, TsigAlgorithm};
+use witness::registrar::{ApplyOutcome, Registrar, RegistrarError, Rfc2136, ZoneReading};
+use witness_lab::nameserver::{KEY_NAME, KEY_SECRET, Kind, NameServer, Spec};
+
+use crate::contract::{self, Provider};
+use crate::world::{RECORDS, TIMEOUT, ZONE, apex, approved, change, ips, key, keys, skipped};
+
+fn settings(server: SocketAddr) -> Rfc2136Settings {
+    Rfc2136Settings {
+        server,
+        key_name: Some(KEY_NAME.to_owned()),
+        algorithm: TsigAlgorithm::HmacSha256,
+        key: Some(Secret::new(KEY_SECRET)),
+    }
+}
+
+fn client(server: SocketAddr) -> Rfc2136 {
+    Rfc2136::new(&settings(server), ZONE, TIMEOUT).unwrap()
+}
+
+/// A server with the zone, or a word that it is not here.
+pub(crate) fn start(kind: Kind) -> Option<NameServer> {
+    if !kind.available() {
+        skipped(&format!("dynamic updates on {kind}"), &format!("apt-get install {}", kind.packages().join(" ")));
+        return None;
+    }
+    Some(NameServer::start(kind, &Spec::new(ZONE, RECORDS, &["@", "files"])).unwrap())
+}
+
+struct Server<'a>(&'a NameServer);
+
+impl Provider for Server<'_> {
+    fn connect(&self) -> Box<dyn Registrar> {
+        Box::new(client(self.0.address()))
+    }
+
+    /// The whole zone by transfer, but for our own sets and the serial.
+    fn foreign(&self) -> String {
+        let info = futures_block(client(self.0.address()).restore_info()).unwrap();
+        assert_eq!(info["whole"], true, "{info}");
+        let mut lines: Vec<&str> =
+            info["records"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+        let ours = |line: &&str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let owner = words[0].to_ascii_lowercase();
+            let carries = words[3] == "SOA" || words[3] == "A" || words[3] == "AAAA";
+            carries && (owner == "example.com." || owner == "files.example.com.") && words[4] != "192.0.2.99"
+        };
+        lines.retain(|line| !ours(line));
+        lines.sort_unstable();
+        assert!(lines.iter().any(|line| line.ends_with("TXT \"v=spf1 -all\"")), "{lines:?}");
+        lines.join("\n")
+    }
+
+    fn serial(&self) -> Option<u64> {
+        Some(futures_block(ask_serial(self.0.address(), ZONE, TIMEOUT)).unwrap().into())
+    }
+}
+
+/// Waits for a future from code that is not async and runs inside a runtime.
+fn futures_block<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
+
+async fn on_each(test: impl AsyncFn(&NameServer)) {
+    for kind in Kind::ALL {
+        let Some(server) = start(kind) else { continue };
+        eprintln!("on {kind}");
+        test(&server).await;
+    }
+}
+
+async fn read(server: SocketAddr) -> ZoneReading {
+    client(server).observe(&keys()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds() {
+    on_each(async |server| contract::run(&Server(server)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_change_is_one_step_of_the_serial() {
+    on_each(async |server| {
+        let before = ask_serial(server.address(), ZONE, TIMEOUT).await.unwrap();
+        let reading = read(server.address()).await;
+        let files = key("files", RecordType::A);
+        let plan = approved(vec![
+            change(&reading, &apex(), &["192.0.2.11", "192.0.2.12"], &["192.0.2.14"]),
+            change(&reading, &files, &["192.0.2.11"], &["192.0.2.12"]),
+        ]);
+        let outcome = client(server.address()).apply(&reading, &plan).await;
+        let serial = before + 1;
+        assert_eq!(outcome, ApplyOutcome::Applied { receipt: format!("serial {serial}") });
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twenty_that_race_one_wins() {
+    on_each(async |server| {
+        let at = server.address();
+        let reading = read(at).await;
+        let mut racers = tokio::task::JoinSet::new();
+        for racer in 0..20 {
+            let reading = reading.clone();
+            // Each takes out another address, in turn, so that only one of all plans can stand.
+            let victim = ["192.0.2.11", "192.0.2.12", "192.0.2.13"][racer % 3];
+            racers.spawn(async move {
+                let plan = approved(vec![change(&reading, &apex(), &[victim], &[])]);
+                client(at).apply(&reading, &plan).await
+            });
+        }
+        let outcomes = racers.join_all().await;
+        let count = |wanted: fn(&ApplyOutcome) -> bool| outcomes.iter().filter(|outcome| wanted(outcome)).count();
+        let won = count(|outcome| matches!(outcome, ApplyOutcome::Applied { .. }));
+        let same = count(|outcome| matches!(outcome, ApplyOutcome::AlreadyInState));
+        let lost = count(|outcome| matches!(outcome, ApplyOutcome::Conflict { .. }));
+        assert_eq!((won, won + same + lost), (1, 20), "{outcomes:?}");
+        assert!(lost >= 13, "those that wanted another address gone have lost: {outcomes:?}");
+        assert_eq!(read(at).await.sets[&apex()].addresses.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_changes_nothing_and_is_told_from_other_trouble() {
+    on_each(async |server| {
+        let at = server.address();
+        let reading = read(at).await;
+        let plan = approved(vec![change(&reading, &apex(), &["192.0.2.12"], &[])]);
+        let secret = "d3JvbmcgYnV0IHdlbGwgZm9ybWVkLCB0cnVzdCBtZSBvaw==";
+        let wrong = [
+            ("another secret", Rfc2136Settings { key: Some(Secret::new(secret)), ..settings(at) }),
+            ("an unknown name", Rfc2136Settings { key_name: Some("nobody".to_owned()), ..settings(at) }),
+            ("another algorithm", Rfc2136Settings { algorithm: TsigAlgorithm::HmacSha512, ..settings(at) }),
+            ("no key", Rfc2136Settings { key: None, key_name: None, ..settings(at) }),
+        ];
+        for (what, settings) in wrong {
+            let outcome = Rfc2136::new(&settings, ZONE, TIMEOUT).unwrap().apply(&reading, &plan).await;
+            let ApplyOutcome::Auth { why } = &outcome else { panic!("{what}: {outcome:?}") };
+            eprintln!("{what}: {why}");
+            assert!(!why.contains(secret) && !why.contains(KEY_SECRET), "{why}");
+            let expected: &[&str] = match (what, server.kind()) {
+                ("another secret", Kind::Knot | Kind::Bind) => &["unverified", "BADSIG", "another secret"],
+                ("no key", _) => &["key_name"],
+                ("another secret" | "an unknown name" | "another algorithm", Kind::PowerDns) => &["REFUSED", "secret"],
+                _ => &["unverified", KEY_NAME],
+            };
+            if what != "an unknown name" {
+                assert!(expected.iter().all(|word| why.contains(word)), "{what}: {why}");
+            }
+        }
+        assert_eq!(read(at).await, reading);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_is_named() {
+    on_each(async |server| {
+        let at = server.address();
+        let reading = read(at).await;
+        let plan = approved(vec![change(&reading, &apex(), &["192.0.2.12"], &[])]);
+        let late = client(at).with_clock(|| Time(clock::now().0 - 400_000));
+        let ApplyOutcome::Auth { why } = late.apply(&reading, &plan).await else { panic!("accepted") };
+        eprintln!("{why}");
+        match server.kind() {
+            Kind::Knot | Kind::Bind => {
+                assert!(
+                    why.contains("BADTIME") && why.contains(" there and ") && why.contains("set the clocks"),
+                    "{why}"
+                );
+            }
+            Kind::PowerDns => assert!(why.contains("clocks are apart"), "{why}"),
+        }
+        assert_eq!(read(at).await, reading);
+        // A little off is what the allowance is for.
+        let almost = client(at).with_clock(|| Time(clock::now().0 - 200_000));
+        assert!(matches!(almost.apply(&reading, &plan).await, ApplyOutcome::Applied { .. }));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_does_not_hold_or_allow_is_told() {
+    on_each(async |server| {
+        let at = server.address();
+        let elsewhere = Rfc2136::new(&settings(at), "example.org", TIMEOUT).unwrap();
+        let error = elsewhere.observe(&[apex()]).await.unwrap_err();
+        assert!(matches!(error, RegistrarError::Permanent { .. } | RegistrarError::Untrusted { .. }), "{error:?}");
+
+        // An alias cannot carry addresses: that is neither absence nor trouble that passes.
+        let error = client(at).observe(&[key("alias", RecordType::A)]).await.unwrap_err();
+        let RegistrarError::Permanent { why } = error else { panic!("{error:?}") };
+        assert!(why.contains("alias of other.example.com."), "{why}");
+
+        // Where a name below the zone does not exist at all, the set is absent.
+        let nowhere = key("nowhere", RecordType::A);
+        let reading = client(at).observe(std::slice::from_ref(&nowhere)).await.unwrap();
+        assert!(reading.sets[&nowhere].addresses.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_told_from_one_that_says_nothing() {
+    let Some(server) = start(Kind::Knot) else { return };
+    let reading = read(server.address()).await;
+    let plan = approved(vec![change(&reading, &apex(), &["192.0.2.12"], &[])]);
+    let address = server.address();
+    drop(server);
+
+    let outcome = client(address).apply(&reading, &plan).await;
+    assert!(matches!(outcome, ApplyOutcome::Transient { .. }), "nothing was sent: {outcome:?}");
+    let error = client(address).observe(&keys()).await.unwrap_err();
+    assert!(matches!(error, RegistrarError::Transient { .. }), "{error:?}");
+
+    // Takes what it is sent and never answers; then one that hangs up; then one that talks rubbish.
+    for answer in [None, Some(&b""[..]), Some(b"\x00\x04rubb"), Some(b"\x00\x0c123456789012")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                    let mut buffer = [0; 4096];
+                    let _ = stream.read(&mut buffer).await;
+                    match answer {
+                        None => tokio::time::sleep(Duration::from_secs(60)).await,
+                        Some(bytes) => stream.write_all(bytes).await.unwrap(),
+                    }
+                });
+            }
+        });
+        let short = Rfc2136::new(&settings(address), ZONE, Duration::from_millis(500)).unwrap();
+        let outcome = short.apply(&reading, &plan).await;
+        assert!(matches!(outcome, ApplyOutcome::Unknown { .. }), "{answer:?}: {outcome:?}");
+        let error = short.observe(&keys()).await.unwrap_err();
+        assert!(matches!(error, RegistrarError::Transient { .. } | RegistrarError::Untrusted { .. }), "{error:?}");
+        serving.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_transfer_the_copy_says_that_it_is_not_whole() {
+    // Without a key none of the servers lets the zone be copied, BIND and knot at least.
+    for kind in [Kind::Knot, Kind::Bind] {
+        let Some(server) = start(kind) else { continue };
+        let open = Rfc2136Settings { key: None, key_name: None, ..settings(server.address()) };
+        let info = Rfc2136::new(&open, ZONE, TIMEOUT).unwrap().restore_info().await.unwrap();
+        assert_eq!(info["whole"], false, "{info}");
+        assert!(info["why"].as_str().unwrap().contains("transfer"), "{info}");
+        assert!(info["records"].to_string().contains("example.com. 60 IN A 192.0.2.99"), "{info}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let address = "192.0.2.53:53".parse().unwrap();
+    let check = |settings: Rfc2136Settings, zone: &str, expected: &str| {
+        let error = Rfc2136::new(&settings, zone, TIMEOUT).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(Rfc2136Settings { key: None, ..settings(address) }, ZONE, "has no secret");
+    check(Rfc2136Settings { key_name: None, ..settings(address) }, ZONE, "has no name");
+    check(Rfc2136Settings { key: Some(Secret::new("%%%")), ..settings(address) }, ZONE, "not base64");
+    check(settings(address), "example..com", "no domain name");
+}
+
+#[test]
+fn nothing_shows_the_secret() {
+    let registrar = client("192.0.2.53:53".parse().unwrap());
+    assert!(!format!("{registrar:?}").contains(KEY_SECRET));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_is_what_dig_would_say() {
+    on_each(async |server| {
+        let reading = read(server.address()).await;
+        assert_eq!(reading.sets[&key("@", RecordType::Aaaa)].addresses, ips(&["2001:db8::14"]));
+        assert!(reading.token.starts_with("serial 1; "), "{}", reading.token);
+    })
+    .await;
+}
