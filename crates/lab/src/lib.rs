@@ -1,1 +1,3 @@
 //! The fleet witness is shown and tested on.
+
+pub mod namecheap;
