@@ -1,5 +1,7 @@
 //! The Namecheap adapter against the fake server, and the fake server against what was recorded from the original.
 
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
 mod faults;
 mod odd;
 mod property;
@@ -25,6 +27,7 @@ pub const ZONE: &str = "example.com";
 pub const KEY: &str = "k3y-that-nobody-may-see";
 
 /// A server with an account of its own, and the adapter for its zone.
+#[derive(Debug)]
 pub struct Bench {
     pub server: FakeNamecheap,
     pub registrar: Namecheap,

@@ -129,7 +129,7 @@ proptest! {
         let moved: Vec<String> = (11..11 + case.out).map(|n| format!("{prefix}{n}")).collect();
         let moved: Vec<&str> = moved.iter().map(String::as_str).collect();
         run(async {
-            let reading = bench.registrar.observe(&[ours.clone()]).await.unwrap();
+            let reading = bench.registrar.observe(std::slice::from_ref(&ours)).await.unwrap();
             let outcome = bench.registrar.apply(&reading, &plan(&reading, &[(ours.clone(), &moved, &[])])).await;
             prop_assert!(matches!(outcome, ApplyOutcome::Applied { .. }), "{outcome:?}");
             let between = bench.zone();
@@ -137,7 +137,7 @@ proptest! {
             prop_assert_eq!(&between.email_type, &before.email_type);
             prop_assert_eq!(between.hosts.len(), before.hosts.len() - case.out);
 
-            let reading = bench.registrar.observe(&[ours.clone()]).await.unwrap();
+            let reading = bench.registrar.observe(std::slice::from_ref(&ours)).await.unwrap();
             let outcome = bench.registrar.apply(&reading, &plan(&reading, &[(ours.clone(), &[], &moved)])).await;
             prop_assert!(matches!(outcome, ApplyOutcome::Applied { .. }), "{outcome:?}");
             let after = bench.zone();

@@ -25,7 +25,7 @@ with contextlib.redirect_stdout(io.StringIO()):
     )
     seen["added"] = rows()
     api.domains_dns_delHost(
-        "example.com", {"RecordType": "A", "HostName": "@", "Address": "192.0.2.13"}
+        "example.com", {"Type": "A", "Name": "@", "Address": "192.0.2.13"}
     )
     seen["deleted"] = rows()
     api.domains_dns_setHosts(

@@ -98,7 +98,7 @@ async fn ipv6_addresses_are_the_same_however_they_are_spelt() {
         zone.hosts.push(Host::new("@", "AAAA", "2001:db8::2", 300));
     });
     let v6 = set("@", RecordType::Aaaa);
-    let reading = bench.registrar.observe(&[v6.clone()]).await.unwrap();
+    let reading = bench.registrar.observe(std::slice::from_ref(&v6)).await.unwrap();
     let outcome = bench.registrar.apply(&reading, &plan(&reading, &[(v6, &["2001:db8::1"], &["2001:db8::3"])])).await;
     assert!(matches!(outcome, ApplyOutcome::Applied { .. }), "{outcome:?}");
     let left: Vec<String> =
@@ -223,4 +223,36 @@ async fn the_key_is_in_the_body_and_nowhere_else() {
     drop(server);
     let error = registrar.observe(&[apex()]).await.unwrap_err();
     assert!(!format!("{error:?} {error}").contains(KEY));
+}
+
+#[tokio::test]
+async fn nothing_is_said_in_the_clear_to_what_should_be_secure() {
+    let bench = Bench::new(usual());
+    let mut settings = bench.settings.clone();
+    settings.endpoint = settings.endpoint.replace("http://", "https://");
+    match Namecheap::new(&settings, crate::ZONE, Duration::from_secs(10)) {
+        Ok(registrar) => {
+            let error = registrar.observe(&[apex()]).await.unwrap_err();
+            assert!(matches!(error, RegistrarError::Transient { .. }), "{error:?}");
+        }
+        Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
+    }
+    assert!(bench.server.calls().is_empty());
+}
+
+/// A proxy would see the key, and a dead one would keep us from our work.
+#[test]
+fn proxies_in_the_environment_are_ignored() {
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::two_sets_change_in_one_write"])
+        .envs(
+            ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"]
+                .map(|name| (name, "http://127.0.0.1:1")),
+        )
+        .env_remove("no_proxy")
+        .env_remove("NO_PROXY")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
 }

@@ -71,7 +71,7 @@ pub enum Effect {
     ErrorAfterApply(u32, String),
     /// Not carried out: too many calls. HTTP 405 with a page for people, as the original does it.
     RateLimited,
-    /// Not carried out: another HTTP status.
+    /// Not carried out: another HTTP status; one of 3xx points to `/elsewhere`.
     Status(u16),
     /// It is carried out, and the answer comes this much later.
     Slow(Duration),

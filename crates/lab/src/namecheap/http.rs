@@ -167,8 +167,9 @@ pub(super) fn write_and_reset(stream: &mut TcpStream, reply: &Reply) -> io::Resu
 }
 
 fn head(reply: &Reply) -> Vec<u8> {
+    let location = if (300..400).contains(&reply.status) { "Location: /elsewhere\r\n" } else { "" };
     format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {} {}\r\n{location}Content-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         reply.status,
         reply.reason,
         reply.content_type,
