@@ -235,7 +235,7 @@ pub(super) static POLICY: Section = Section {
             "Probes whose failures may cost a node its record; the others corroborate.",
         ),
         key(
-            "warmup_ticks",
+            "warmup_rounds",
             Count(0, 1000),
             Is("3"),
             "Ticks with observations that must have passed since a start, a gap, a clock step or isolation before DNS is changed.",

@@ -28,7 +28,7 @@ pub(super) fn read(
     let max_withdrawn = table.count("max_withdrawn");
     let reinstate = table.word("reinstate");
     let convict = convict(table);
-    let warmup_ticks = table.count("warmup_ticks");
+    let warmup_rounds = table.count("warmup_rounds");
     let probation = table.duration("probation");
     let probation_rounds = table.count("probation_rounds");
     let probation_max = table.duration("probation_max");
@@ -89,7 +89,7 @@ pub(super) fn read(
         convict: convict.value.clone(),
         interval: interval?,
         fast_interval: fast_interval?,
-        warmup_ticks: warmup_ticks?.value,
+        warmup_rounds: warmup_rounds?.value,
         probation: probation?.value,
         probation_rounds: probation_rounds?.value,
         probation_max: probation_max?,

@@ -166,6 +166,7 @@ pub fn approved(zone: &str, changes: Vec<Change>) -> ApprovedPlan {
         staying: BTreeSet::new(),
         withdrawn: BTreeSet::new(),
         changed_at: None,
+        in_flight: None,
         ttl: 60,
     };
     let because = vec![Action {

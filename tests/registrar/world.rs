@@ -120,6 +120,7 @@ pub(crate) fn ask_guard(changes: Vec<Change>) -> Result<ApprovedPlan, Refusal> {
         staying: pool.nodes.iter().cloned().collect(),
         withdrawn: BTreeSet::new(),
         changed_at: None,
+        in_flight: None,
         ttl: 60,
     };
     approve(plan, &grounds)
