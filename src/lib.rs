@@ -12,6 +12,7 @@
 //! ```
 
 pub mod clock;
+pub mod ledger;
 pub mod model;
 pub mod registrar;
 pub mod rule;
