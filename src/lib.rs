@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod ledger;
 pub mod model;
 pub mod probe;
 pub mod registrar;

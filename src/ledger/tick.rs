@@ -1,0 +1,95 @@
+//! One tick, in one transaction.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use crate::model::{AnchorRound, Judgement, Request, Round, Standing};
+
+use super::cache::Cache;
+use super::error::{LedgerError, Trouble};
+use super::states::to_json;
+use super::{Ledger, code, lease, remembered, rounds, states};
+
+/// Everything that one tick was shown and concluded.
+#[derive(Clone, Debug)]
+pub struct TickRecord {
+    /// Rounds that finished since the tick before, in any order.
+    pub rounds: Vec<Round>,
+    /// The newest look at the anchors, if one was taken since the tick before.
+    pub anchors: Option<AnchorRound>,
+    /// What a person asked for in this tick.
+    pub request: Option<Request>,
+    /// What was concluded.
+    pub judgement: Judgement,
+}
+
+impl Ledger {
+    /// Writes a tick: all of it, durably, or nothing. Returns the judgement's number; numbers only grow.
+    ///
+    /// Of nodes it writes what is new: a state where verdict, standing, strikes, rule, pin or DNS differ from before, or
+    /// where there is a strike, an action or a new hold; the memory of those whose memory changed.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`] when this ledger had taken a lease and another process has it now; else what is wrong
+    /// with the file. Nothing of the tick is written then, and it may be tried again.
+    pub fn record_tick(&mut self, tick: &TickRecord) -> Result<i64, LedgerError> {
+        let Self { db, path, cache, held } = self;
+        let mut run = || -> Result<i64, Trouble> {
+            let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+            lease::check(&tx, held)?;
+            cache.refresh(&tx)?;
+            // Until the commit has succeeded, the cache is ahead of the tables.
+            cache.fresh = false;
+            let judgement = write(&tx, cache, tick)?;
+            tx.commit()?;
+            cache.fresh = true;
+            Ok(judgement)
+        };
+        run().map_err(|trouble| trouble.at(path))
+    }
+}
+
+fn write(db: &Connection, cache: &mut Cache, tick: &TickRecord) -> Result<i64, Trouble> {
+    let judgement = &tick.judgement;
+    let at = judgement.now.wall;
+    cache.names.begin_tick(at);
+    let fleet = (judgement.fleet, judgement.vantage);
+    let standings = states::count(&judgement.nodes);
+    let standing = |standing: Standing| standings.get(&standing).copied().unwrap_or(0);
+    let failed = tick.rounds.iter().filter(|round| round.failed()).count();
+    let id: i64 = db
+        .prepare_cached(
+            "INSERT INTO judgement (at, boot_ms, boot, fleet, vantage, news, nodes, suspect, withdrawn, probation, rounds, \
+             failed, anchors_at, anchors_ok, anchors_of, request) \
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16) RETURNING id",
+        )?
+        .query_row(
+            params![
+                at.0,
+                judgement.now.boot_ms,
+                cache.names.boot(db, &judgement.now.boot_id)?,
+                code::of_fleet(judgement.fleet),
+                code::of_vantage(judgement.vantage),
+                cache.fleet != Some(fleet),
+                count(judgement.nodes.len()),
+                standing(Standing::Suspect),
+                standing(Standing::Withdrawn),
+                standing(Standing::Probation),
+                count(tick.rounds.len()),
+                count(failed),
+                tick.anchors.map(|anchors| anchors.at.0),
+                tick.anchors.map(|anchors| anchors.ok),
+                tick.anchors.map(|anchors| anchors.of),
+                tick.request.as_ref().map(to_json),
+            ],
+            |row| row.get(0),
+        )?;
+    cache.fleet = Some(fleet);
+    let written = rounds::write(db, &mut cache.names, id, at, &tick.rounds)?;
+    states::write(db, cache, id, judgement)?;
+    remembered::save(db, cache, id, &judgement.memory, &written)?;
+    Ok(id)
+}
+
+fn count(of: usize) -> i64 {
+    i64::try_from(of).unwrap_or(i64::MAX)
+}
