@@ -11,6 +11,8 @@
 //! verify   read the zone back, ask each name server             shell
 //! ```
 
+pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dns;

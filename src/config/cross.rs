@@ -57,7 +57,7 @@ pub(super) fn pools_and_registrars(reading: &Reading<'_>, fleet: &FleetRead, reg
         }
     }
     for (name, (spot, _)) in registrars {
-        if fleet.complete && !used.contains(name) {
+        if reading.errors() == 0 && !used.contains(name) {
             reading.warn(
                 spot,
                 "no pool uses this registrar",
@@ -92,6 +92,10 @@ fn namecheap(reading: &Reading<'_>, pool: &Pool, spots: &PoolSpots, settings: &R
 
 /// Pools and the guards that count them.
 pub(super) fn pools_and_guards(reading: &Reading<'_>, fleet: &FleetRead, policy: Option<&PolicyRead>) {
+    if reading.errors() > 0 {
+        // Who counts is not known yet.
+        return;
+    }
     let mut pooled = BTreeSet::new();
     for id in &fleet.order {
         let (pool, spots) = (&fleet.fleet.pools[id], &fleet.pools[id]);
@@ -122,7 +126,6 @@ pub(super) fn pools_and_guards(reading: &Reading<'_>, fleet: &FleetRead, policy:
                 .collect();
             if let [only] = with[..]
                 && pool.nodes.len() > 1
-                && reading.errors() == 0
             {
                 reading.warn(
                     &spots.nodes,
@@ -133,7 +136,7 @@ pub(super) fn pools_and_guards(reading: &Reading<'_>, fleet: &FleetRead, policy:
         }
     }
     for (name, spot) in &fleet.nodes {
-        if fleet.complete && !fleet.order.is_empty() && !pooled.contains(name) {
+        if !pooled.contains(name) {
             reading.warn(
                 spot,
                 "this node is in no pool: it is probed, and nothing else",

@@ -20,8 +20,6 @@ pub(super) struct FleetRead {
     pub(super) pools: BTreeMap<Name, PoolSpots>,
     /// Pools as they are written.
     pub(super) order: Vec<Name>,
-    /// Whether every pool that is written is there.
-    pub(super) complete: bool,
 }
 
 /// Where a pool's parts stand.
@@ -34,32 +32,25 @@ pub(super) struct PoolSpots {
 }
 
 /// Reads the nodes and the pools. What is right is there, even beside what is wrong.
-pub(super) fn read(reading: &Reading<'_>, nodes: Vec<Table<'_>>, pools: Vec<Table<'_>>) -> FleetRead {
+pub(super) fn read(reading: &Reading<'_>, nodes: Option<Vec<Table<'_>>>, pools: Option<Vec<Table<'_>>>) -> FleetRead {
     let top = Spot { key: String::new(), span: 0..0, shown: None, written: false };
-    if nodes.is_empty() {
+    if nodes.as_ref().is_some_and(Vec::is_empty) {
         let spot = Spot { key: "nodes".to_owned(), ..top.clone() };
         reading.error(&spot, "there is no node", "add a table [[nodes]] with name and addresses for each");
     }
-    if pools.is_empty() {
+    if pools.as_ref().is_some_and(Vec::is_empty) {
         let spot = Spot { key: "pools".to_owned(), ..top };
         reading.error(&spot, "there is no pool", "add a table [[pools]] with zone, records and registrar");
     }
-    let mut read = FleetRead {
-        fleet: Fleet::default(),
-        nodes: BTreeMap::new(),
-        pools: BTreeMap::new(),
-        order: Vec::new(),
-        complete: false,
-    };
-    let written = pools.len();
+    let mut read =
+        FleetRead { fleet: Fleet::default(), nodes: BTreeMap::new(), pools: BTreeMap::new(), order: Vec::new() };
     let mut owners: BTreeMap<IpAddr, Name> = BTreeMap::new();
-    for table in nodes {
+    for table in nodes.into_iter().flatten() {
         node(table, &mut read, &mut owners);
     }
-    for table in pools {
+    for table in pools.into_iter().flatten() {
         pool(table, &mut read);
     }
-    read.complete = read.order.len() == written;
     read
 }
 
@@ -372,7 +363,7 @@ fn servers(value: &Value<'_>) -> Option<Vec<SocketAddr>> {
     let before = value.reading.errors();
     let mut servers = Vec::new();
     for item in items {
-        let Some(server) = item.socket(Some(53)) else { continue };
+        let Some(server) = item.server(53) else { continue };
         if server.value.ip().is_unspecified() || server.value.ip().is_multicast() {
             value.reading.error(&item.spot, "there can be no server at this address", "write the server's own address");
         } else if servers.contains(&server.value) {

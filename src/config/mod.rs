@@ -15,7 +15,9 @@ mod reference;
 mod registrars;
 mod secret;
 mod suggest;
+mod syntax;
 mod units;
+mod value;
 mod witness;
 
 #[cfg(test)]
@@ -26,6 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use keys::{Absent, Key, SECTIONS, Section, Takes};
+pub use policy::{policy_of_keys, policy_of_text};
 pub use problem::{Problem, Severity};
 pub use reference::reference;
 pub use suggest::nearest;
@@ -148,7 +151,8 @@ impl Config {
             reading.error(&here(0..0), "the file has more than 4 MiB", "is it the right file?");
             return Err(ConfigError::Problems(reading.into_problems()));
         }
-        let config = reading.document().and_then(|document| meaning(&reading, document.get_ref(), path));
+        let document = syntax::document(&reading);
+        let config = document.as_ref().and_then(|document| meaning(&reading, document.get_ref(), path));
         let failed = reading.errors() > 0;
         let problems = reading.into_problems();
         match config {
@@ -253,19 +257,14 @@ fn refuse_unknown_tables(reading: &Reading<'_>, root: &toml::de::DeTable<'_>) {
         }
     };
     refuse(root, &top, "", "in this file");
-    match root.get("probes") {
-        Some(value) => match value.get_ref().as_table() {
-            Some(table) => refuse(table, &probes, "probes.", "in [probes]"),
-            None => {
-                let spot = Spot { key: "probes".to_owned(), span: value.span(), shown: None, written: true };
-                reading.error(
-                    &spot,
-                    "this is a table of tables",
-                    "begin each with a line [probes.https], [probes.ping] or [probes.ssh]",
-                );
-            }
-        },
-        None => {}
+    if let Some(value) = root.get("probes") {
+        if let Some(table) = value.get_ref().as_table() {
+            refuse(table, &probes, "probes.", "in [probes]");
+        } else {
+            let spot = Spot { key: "probes".to_owned(), span: value.span(), shown: None, written: true };
+            let remedy = "begin each with a line [probes.https], [probes.ping] or [probes.ssh]";
+            reading.error(&spot, "this is a table of tables", remedy);
+        }
     }
 }
 

@@ -1,10 +1,73 @@
-//! `[policy]`: the thresholds of the rule.
+//! `[policy]`: the thresholds of the rule, of a configuration or alone.
 
+use std::path::Path;
 use std::time::Duration;
 
-use super::raw::{Found, Table};
+use super::keys;
+use super::problem::{Problem, Severity};
+use super::raw::{Found, Reading, Secrets, Spot, Table};
+use super::syntax;
 use super::units::duration_text;
 use crate::model::{Policy, ProbeKind, Reinstatement, RuleSet};
+
+/// The policy of `given` keys, which take what `[policy]` takes; what is left out is by default. With `interval` and
+/// `fast_interval` for what a configuration says in `[witness]`.
+///
+/// # Errors
+/// Every mistake at once; the lines count the keys in the order of the map, from 1.
+pub fn policy_of_keys(
+    given: &serde_json::Map<String, serde_json::Value>,
+    interval: Duration,
+    fast_interval: Duration,
+) -> Result<Policy, Vec<Problem>> {
+    let mut text = String::new();
+    for (name, value) in given {
+        if value.is_null() {
+            continue;
+        }
+        // What TOML cannot say, a number beyond its own, is shown as text and refused as such.
+        let said = toml::Value::try_from(value).unwrap_or_else(|_| toml::Value::String(value.to_string()));
+        // A quoted name is written alike in JSON and TOML.
+        text.push_str(&format!("{} = {said}\n", serde_json::Value::from(name.as_str())));
+    }
+    alone(&text, Path::new("policy"), |reading| {
+        let document = syntax::document(reading)?;
+        let spot = Spot { key: "policy".to_owned(), span: 0..0, shown: None, written: false };
+        let table = Table::of(reading, vec![&keys::POLICY], spot, document.get_ref());
+        read(&table, Some(interval), Some(fast_interval)).map(|read| read.policy)
+    })
+}
+
+/// The policy of a TOML file: its `[policy]`, and the intervals of its `[witness]`. Whatever else stands in it is not
+/// looked at, so a whole configuration will do.
+///
+/// # Errors
+/// Every mistake at once.
+pub fn policy_of_text(text: &str, file: &Path) -> Result<Policy, Vec<Problem>> {
+    alone(text, file, |reading| {
+        let document = syntax::document(reading)?;
+        let root = Some(document.get_ref());
+        let witness = reading.table(&keys::WITNESS, root);
+        let (interval, fast) = (witness.duration("interval"), witness.duration("fast_interval"));
+        let table = reading.table(&keys::POLICY, root);
+        let interval = interval.map(|interval| interval.value);
+        let fast = fast.zip(interval).map(|(fast, interval)| fast.value.min(interval));
+        read(&table, interval, fast).map(|read| read.policy)
+    })
+}
+
+fn alone(
+    text: &str,
+    file: &Path,
+    meaning: impl FnOnce(&Reading<'_>) -> Option<Policy>,
+) -> Result<Policy, Vec<Problem>> {
+    let reading = Reading::new(text, file, &|_| None, Secrets::Leave);
+    let policy = meaning(&reading);
+    let failed = reading.errors() > 0;
+    let mut problems = reading.into_problems();
+    problems.retain(|problem| problem.severity == Severity::Error);
+    policy.filter(|_| !failed).ok_or(problems)
+}
 
 /// The thresholds, and where those stand that other sections are compared with.
 pub(super) struct PolicyRead {

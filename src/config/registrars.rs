@@ -159,7 +159,7 @@ fn endpoint(value: &Value<'_>) -> Option<String> {
 fn rfc2136(table: &Table<'_>) -> Option<Rfc2136Settings> {
     let reading = table.reading;
     let before = reading.errors();
-    let server = table.get("server").and_then(|value| value.socket(Some(53)));
+    let server = table.get("server").and_then(|value| value.server(53));
     let key_name = table.text("key_name");
     let algorithm = table.word("algorithm");
     let wrong = reading.errors();
@@ -260,6 +260,15 @@ fn exec(table: &Table<'_>) -> Option<ExecSettings> {
 fn command(value: &Value<'_>) -> Option<Vec<String>> {
     let reading = value.reading;
     let before = reading.errors();
+    if let Some(line) = value.as_str() {
+        let words: Vec<_> = line.split_whitespace().map(|word| format!("{word:?}")).collect();
+        reading.error(
+            &value.spot,
+            "a list belongs here: there is no shell to split it",
+            format!("write [{}]", words.join(", ")),
+        );
+        return None;
+    }
     let items = value.items()?;
     let mut words: Vec<String> = items.iter().filter_map(|item| item.any_text()).map(|text| text.value).collect();
     if reading.errors() > before {

@@ -18,7 +18,7 @@ pub(super) fn secret(table: &Table<'_>, name: &str) -> Option<Found<Secret>> {
     match (file, variable) {
         (None, None) => None,
         (Some(_), Some(second)) => {
-            reading.error(&second.spot, format!("there is a {file_key} too"), "keep one of the two");
+            reading.error(&second.spot, format!("{file_key} is there too"), "keep one of the two");
             None
         }
         (Some(file), None) => {

@@ -306,14 +306,36 @@ fn a_credential_of_systemd_may_show_the_bits_of_its_access_list() {
 }
 
 #[test]
+fn a_policy_alone() {
+    let (interval, fast) = (Duration::from_secs(10), Duration::from_secs(2));
+    let of = |json: &str| policy_of_keys(&serde_json::from_str(json).unwrap(), interval, fast);
+    assert_eq!(of("{}"), Ok(Policy::default()));
+    let policy = of(r#"{"strikes":2,"window":"10m","convict":["https","ping"],"rule":"classic"}"#).unwrap();
+    assert_eq!((policy.strikes, policy.window), (2, Duration::from_secs(600)));
+    assert_eq!(policy.convict, [ProbeKind::Https, ProbeKind::Ping]);
+    assert_eq!(policy.rule, crate::model::RuleSet::Classic);
+    let problems = of(r#"{"strikes":0,"windw":"10m","keep":{"a":[1,{"b":2}]},"reinstate":null}"#).unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["policy.keep", "policy.strikes", "policy.windw"]);
+
+    assert_eq!(of(r#"{"keep":18446744073709551615}"#).unwrap_err()[0].key, "policy.keep");
+
+    let text = "[witness]\ninterval = \"1s\"\n[policy]\nstrikes = 3\n[anything]\nelse = 1\n";
+    let policy = policy_of_text(text, Path::new("p.toml")).unwrap();
+    assert_eq!((policy.strikes, policy.interval, policy.fast_interval), (3, interval / 10, interval / 10));
+    assert_eq!(policy_of_text("[policy]\nkeep = 0\n", Path::new("p.toml")).unwrap_err().len(), 1);
+    assert_eq!(policy_of_text("[policy\nkeep = 0\n", Path::new("p.toml")).unwrap_err().len(), 1);
+}
+
+#[test]
 fn where_the_configuration_is() {
     let folder = folder();
     let here = folder.path().join("tsig.key");
     let nowhere = folder.path().join("nowhere.toml");
     let some = |path: &str| Some(PathBuf::from(path));
     let found = |cli, variable, usual: &[PathBuf]| find_among(cli, variable, usual).unwrap();
-    assert_eq!(found(some("a"), some("b"), &[here.clone()]), Path::new("a"));
-    assert_eq!(found(None, some("b"), &[here.clone()]), Path::new("b"));
+    assert_eq!(found(some("a"), some("b"), std::slice::from_ref(&here)), Path::new("a"));
+    assert_eq!(found(None, some("b"), std::slice::from_ref(&here)), Path::new("b"));
     assert_eq!(found(None, some(""), &[nowhere.clone(), here.clone()]), here);
     let error = find_among(None, None, &["/a/witness.toml".into(), "/b/witness.toml".into()]).unwrap_err();
     assert_eq!(

@@ -79,7 +79,7 @@ impl Quantity {
     pub fn usual_unit(self) -> &'static str {
         match self {
             Self::Duration => "s",
-            Self::Size => "KiB",
+            Self::Size => "B",
             Self::Rate => "Mbit/s",
         }
     }
@@ -212,10 +212,24 @@ fn term(text: &str, quantity: Quantity) -> Result<(u128, &str), UnitError> {
         return Err(UnitError::NoUnit(clip(number)));
     }
     let Some((_, scale)) = quantity.units().iter().find(|(name, _)| *name == unit) else {
-        let nearest = suggest::nearest(unit, quantity.units().iter().map(|(name, _)| *name));
+        let spelled = if quantity == Quantity::Duration { spelled_out(unit) } else { None };
+        let nearest = spelled.or_else(|| suggest::nearest(unit, quantity.units().iter().map(|(name, _)| *name)));
         return Err(UnitError::UnknownUnit { unit: clip(unit), quantity, nearest });
     };
     Ok((scaled(number, *scale, quantity)?, rest))
+}
+
+/// The unit that people call like this.
+fn spelled_out(unit: &str) -> Option<&'static str> {
+    Some(match unit.to_lowercase().as_str() {
+        "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" => "ms",
+        "sec" | "secs" | "second" | "seconds" => "s",
+        "min" | "mins" | "minute" | "minutes" => "m",
+        "hr" | "hrs" | "hour" | "hours" => "h",
+        "day" | "days" => "d",
+        "week" | "weeks" => "w",
+        _ => return None,
+    })
 }
 
 /// `number`, digits with at most one point, times `scale`, exactly.
@@ -290,6 +304,8 @@ mod tests {
             ("1.2.3s", UnitError::NoNumber("1.2.3".to_owned())),
             ("10S", unknown("S", Some("s"))),
             ("10mss", unknown("mss", Some("ms"))),
+            ("10sec", unknown("sec", Some("s"))),
+            ("2 Hours", unknown("Hours", Some("h"))),
             ("10years", unknown("years", None)),
             ("0.0001s", UnitError::TooFine("ms")),
             ("0.0000000000001w", UnitError::TooFine("ms")),

@@ -107,7 +107,7 @@ fn anchors(table: &Table<'_>) -> (Option<Vec<Found<SocketAddr>>>, Spot) {
     let before = table.reading.errors();
     let mut anchors: Vec<Found<SocketAddr>> = Vec::new();
     for item in items {
-        let Some(anchor) = item.socket(None) else { continue };
+        let Some(anchor) = item.socket(443) else { continue };
         let ip = anchor.value.ip();
         if anchor.value.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
             table.reading.error(
@@ -129,7 +129,7 @@ pub(super) fn serve(table: &Table<'_>) -> Option<Serve> {
     if value.as_str() == Some("") {
         return Some(Serve { listen: None });
     }
-    let listen = value.socket(None)?;
+    let listen = value.socket(9053)?;
     if !listen.value.ip().is_loopback() {
         table.reading.warn(
             &listen.spot,
