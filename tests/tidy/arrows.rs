@@ -186,7 +186,7 @@ fn uses(tokens: &[Token], depth: usize) -> Vec<(usize, String)> {
                 for_tests = false;
             }
             ";" => for_tests = false,
-            "crate" | "witness" if word(at + 1) == "::" && !in_tests && is_start(word(at.wrapping_sub(1))) => {
+            "crate" if word(at + 1) == "::" && !in_tests => {
                 at = path(tokens, at + 2, &mut found);
                 continue;
             }
@@ -205,11 +205,6 @@ fn uses(tokens: &[Token], depth: usize) -> Vec<(usize, String)> {
         at += 1;
     }
     found
-}
-
-/// Whether a path can begin after this token: `config::witness::x` is not about the crate `witness`.
-fn is_start(before: &str) -> bool {
-    before != "::"
 }
 
 /// Reads one path, or a group of them, from where the module's name stands. Returns where to go on.
@@ -285,7 +280,7 @@ mod tests {
         check("src/probe/mod.rs", "pub use crate::registrar::BoxFuture;", &[]);
         check("src/main.rs", "fn main() { witness::cli::run() }", &[]);
         check("src/tick.rs", "use crate::{model::Plan, rule::{judge, approve}, ledger};", &[]);
-        check("src/config/mod.rs", "mod witness; use self::witness::x; pub use config::witness::y;", &[]);
+        check("src/config/mod.rs", "mod witness; fn f() { witness::serve::x() }", &[]);
     }
 
     #[test]
