@@ -4,6 +4,7 @@
 //! runtime or on none; what is started is stopped when its handle is dropped, also when a test panics.
 
 pub mod dnsserver;
+pub mod fleet;
 pub mod golden;
 pub mod netns;
 pub mod node;
