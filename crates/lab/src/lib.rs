@@ -4,6 +4,8 @@
 //! runtime or on none; what is started is stopped when its handle is dropped, also when a test panics.
 
 pub mod dnsserver;
+pub mod fleet;
+pub mod golden;
 pub mod namecheap;
 pub mod nameserver;
 pub mod netns;

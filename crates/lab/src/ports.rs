@@ -34,11 +34,17 @@ pub fn free_on(address: IpAddr) -> u16 {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(LOWEST + first.wrapping_add(step) % span).expect("HIGHEST is below 65536");
         let at = SocketAddr::new(address, port);
-        if let (Ok(_), Ok(_)) = (TcpListener::bind(at), UdpSocket::bind(at)) {
+        if is_free(at) {
             return port;
         }
     }
     panic!("no port of {address} between {LOWEST} and {HIGHEST} is free for TCP and UDP");
+}
+
+/// Whether nobody uses this address and port, for TCP or for UDP.
+#[must_use]
+pub fn is_free(at: SocketAddr) -> bool {
+    TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok()
 }
 
 /// A loopback address of this process's own, the `n`th of four (`n` counts modulo four): servers that must share one

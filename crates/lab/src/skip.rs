@@ -11,7 +11,7 @@ pub const SKIPS: &str = "WITNESS_SKIPS";
 ///
 /// A test calls it and returns:
 ///
-/// ```
+/// ```no_run
 /// # fn is_installed() -> Result<(), String> { Err("knotd is not installed".into()) }
 /// if let Err(reason) = is_installed() {
 ///     return witness_lab::skip("rfc2136 against knot", &reason);

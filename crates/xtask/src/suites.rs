@@ -1,0 +1,136 @@
+//! The tasks that run the program: demo, tests, benchmarks, generated files.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::machine::{Machine, has_openssl_headers, which};
+use crate::packages::{self, BENCH, BUILD, TESTS};
+use crate::skips::{self, Skips};
+use crate::{Failure, cargo, root, run, succeeds};
+
+/// Features that make up for what the machine lacks.
+#[derive(Debug)]
+pub(crate) struct Build {
+    features: &'static [&'static str],
+}
+
+impl Build {
+    /// Makes sure that the workspace can be built.
+    pub(crate) fn prepare(machine: &Machine) -> Result<Self, Failure> {
+        let missing = packages::provide(machine, BUILD);
+        if missing.has("gcc") {
+            missing.tell(machine);
+            return Err(
+                "there is no C compiler (Debian package gcc), which some dependencies are built with".to_owned()
+            );
+        }
+        if has_openssl_headers() {
+            return Ok(Self { features: &[] });
+        }
+        if which("perl").is_none() || which("make").is_none() {
+            return Err("OpenSSL's headers are missing (Debian package libssl-dev), and to build OpenSSL itself \
+                        perl and make are needed"
+                .to_owned());
+        }
+        eprintln!("xtask: OpenSSL's headers are missing (Debian package libssl-dev), so OpenSSL is built, too");
+        Ok(Self { features: &["--features", "witness/vendored-openssl"] })
+    }
+
+    /// A cargo command, such as `["test", "--workspace"]`.
+    pub(crate) fn cargo(&self, words: &[&str]) -> Command {
+        let mut command = cargo();
+        command.args(words).args(self.features);
+        command
+    }
+}
+
+pub(crate) fn demo(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    run(build.cargo(&["run", "--quiet", "--package", "witness"]).args(["--", "demo"]).args(arguments))
+}
+
+pub(crate) fn test(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    run_tests(machine, &build, arguments, &mut Skips::default())
+}
+
+/// Runs the tests, tells what was skipped, and judges it. `also` are suites that the caller has left out.
+pub(crate) fn run_tests(
+    machine: &Machine,
+    build: &Build,
+    arguments: &[String],
+    also: &mut Skips,
+) -> Result<(), Failure> {
+    let missing = packages::provide(machine, TESTS);
+    missing.tell(machine);
+    if !machine.installs && machine.why_not.starts_with("only root") {
+        eprintln!("xtask: not root, so what needs network namespaces is left out: end to end, networks of the lab");
+    }
+    let file = skips::fresh_file(&target())?;
+    let done = run_runners(build, arguments, &file);
+    also.extend(Skips::read(&file));
+    also.tell();
+    done?;
+    also.judge(machine, &missing.not_to_be_had)
+}
+
+fn run_runners(build: &Build, arguments: &[String], file: &Path) -> Result<(), Failure> {
+    let with_skips = |mut command: Command| {
+        command.env(skips::VARIABLE, file);
+        command
+    };
+    // The examples in the documentation, which nextest does not run. With arguments, certain tests are wanted.
+    let documented = if arguments.is_empty() {
+        run(&mut with_skips(build.cargo(&["test", "--quiet", "--workspace", "--doc"])))
+    } else {
+        Ok(())
+    };
+    let others = if has_nextest() {
+        run(with_skips(build.cargo(&["nextest", "run", "--workspace"])).args(arguments))
+    } else {
+        eprintln!("xtask: cargo-nextest is not installed; `cargo test` does, only slower");
+        let only_tests = ["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
+        run(with_skips(build.cargo(&only_tests)).args(arguments))
+    };
+    others.and(documented)
+}
+
+fn has_nextest() -> bool {
+    succeeds(cargo().args(["nextest", "--version"]))
+}
+
+pub(crate) fn bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    packages::provide(machine, BENCH).tell(machine);
+    let name = "probers";
+    if !root().join("benches").join(format!("{name}.rs")).is_file() && !root().join("benches").join(name).is_dir() {
+        return Err(format!("there is no benchmark {name} in benches/"));
+    }
+    run(build.cargo(&["bench", "--package", "witness", "--bench", name]).arg("--").args(arguments))
+}
+
+/// The tests in `tests/docs` compare what is generated with what is committed, and write it when they are blessed.
+pub(crate) fn generate(machine: &Machine) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    if !root().join("tests/docs/main.rs").is_file() {
+        return Err("there is no tests/docs/main.rs, which knows what is generated".to_owned());
+    }
+    run(build.cargo(&["test", "--quiet", "--package", "witness", "--test", "docs"]).env(BLESS, "1"))
+}
+
+pub(crate) fn bless(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    packages::provide(machine, TESTS).tell(machine);
+    let words = ["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
+    // INSTA_UPDATE is for the snapshots, the other variable for `witness_lab::golden`.
+    run(build.cargo(&words).args(arguments).env(BLESS, "1").env("INSTA_UPDATE", "always"))?;
+    run(Command::new("git").current_dir(root()).args(["status", "--short"]))
+}
+
+/// The variable that makes tests write what they would compare with.
+const BLESS: &str = "WITNESS_BLESS";
+
+/// Where cargo builds.
+fn target() -> std::path::PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
