@@ -179,7 +179,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Made with `ssh-keygen`, its name hashed with `ssh-keygen -H`.
+    /// A key as such a file has it.
     const ED25519: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIPXUgz8g4nv9SrjLkpBkVOfcwGV4TVB8GVaGTw6Lq2jo";
 
     fn key() -> Vec<u8> {

@@ -1,0 +1,12 @@
+//! Probes against real servers on loopback and in network namespaces.
+//!
+//! Tests that need root or a program that is not there say `skipped:` and why.
+
+mod cancel;
+mod https;
+mod namespaces;
+mod own_trouble;
+mod ping;
+mod ssh;
+mod starvation;
+mod support;
