@@ -143,6 +143,7 @@ pub(crate) struct Connection {
     server: SocketAddr,
     deadline: Instant,
     timeout: Duration,
+    answered: bool,
 }
 
 impl Connection {
@@ -154,16 +155,27 @@ impl Connection {
             Ok(Ok(stream)) => {
                 // Without this the answer may wait for an acknowledgement; that it could not be set does no harm.
                 let _ = stream.set_nodelay(true);
-                Ok(Self { stream, server, deadline, timeout })
+                Ok(Self { stream, server, deadline, timeout, answered: false })
             }
         }
     }
 
-    /// Asks one question.
+    /// Asks one question. A server that ends the conversation after an answer is called again.
     pub(crate) async fn ask(&mut self, question: &Question, recursion: bool) -> Result<Answer, DnsError> {
+        match self.ask_once(question, recursion).await {
+            Err(DnsError::Broken { .. }) if self.answered => {
+                *self = Self::open(self.server, self.deadline, self.timeout).await?;
+                self.ask_once(question, recursion).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_once(&mut self, question: &Question, recursion: bool) -> Result<Answer, DnsError> {
         let message = question.message(recursion, false);
         self.send(&encode(&message)?).await?;
         let bytes = self.receive().await?;
+        self.answered = true;
         parse_answer(&bytes, message.metadata.id, question)
     }
 

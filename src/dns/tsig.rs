@@ -87,7 +87,11 @@ impl TsigKey {
             return Signature::Wrong { why: format!("it is signed with another key, {}", record.name) };
         }
         let signed = match signed_bitmessage_to_buf(bytes, None, first) {
-            Ok((signed, _)) => signed,
+            // It writes the flags as it read them, without those it does not know; the server signed what it sent.
+            Ok((mut signed, _)) => {
+                signed[2..10].copy_from_slice(&bytes[2..10]);
+                signed
+            }
             Err(error) => return Signature::Wrong { why: error.to_string() },
         };
         let mut whole = Vec::with_capacity(2 + previous.len() + unsigned.len() + signed.len());
@@ -126,6 +130,9 @@ fn seconds(at: Time) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::op::OpCode;
+    use hickory_proto::rr::TSigResponseContext;
+
     use super::*;
 
     fn key(secret: &str) -> Result<TsigKey, String> {
@@ -142,20 +149,69 @@ mod tests {
         assert_eq!(debug, "TsigKey(witness-key.)");
     }
 
+    /// An answer to `question`, signed by `key` at `at`, and the signature that it answers.
+    fn answered(key: &TsigKey, at: Time, error: Option<TsigError>) -> (Message, Vec<u8>, Vec<u8>) {
+        let mut question = Message::query();
+        let previous = key.sign(&mut question, at).unwrap();
+        let mut answer = Message::response(question.metadata.id, OpCode::Update);
+        let context =
+            TSigResponseContext::new(answer.metadata.id, seconds(at), key.signer.clone(), previous.clone(), error);
+        let signature = context.sign(&answer.to_vec().unwrap()).unwrap();
+        answer.set_signature(signature);
+        let bytes = answer.to_vec().unwrap();
+        (Message::from_vec(&bytes).unwrap(), bytes, previous)
+    }
+
+    const NOW: Time = Time(1_700_000_000_000);
+
     #[test]
-    fn what_was_signed_holds_and_what_was_changed_does_not() {
-        let key = key("c2VjcmV0IG9mIHRoaXMgdGVzdA==").unwrap();
-        let other = TsigKey::new("witness-key", TsigAlgorithm::HmacSha256, &Secret::new("b3RoZXI=")).unwrap();
-        let now = Time(1_700_000_000_000);
-        let mut message = Message::query();
-        key.sign(&mut message, now).unwrap();
-        let bytes = message.to_vec().unwrap();
-        // Signed as a question is: with nothing before it. An answer's check prefixes a length, so this must not hold.
-        let read = Message::from_vec(&bytes).unwrap();
-        assert!(matches!(key.check(&read, &bytes, b"", b"", true, now), Signature::Wrong { .. }));
-        assert!(matches!(other.check(&read, &bytes, b"", b"", true, now), Signature::Wrong { .. }));
-        let plain = Message::query();
+    fn every_algorithm_signs_and_checks() {
+        for algorithm in [TsigAlgorithm::HmacSha256, TsigAlgorithm::HmacSha384, TsigAlgorithm::HmacSha512] {
+            let key = TsigKey::new("witness-key", algorithm, &Secret::new("c2VjcmV0")).unwrap();
+            let (answer, bytes, previous) = answered(&key, NOW, None);
+            let signature = key.check(&answer, &bytes, &previous, b"", true, NOW);
+            assert_eq!(signature, Signature::Valid { error: None, server_time: None }, "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_changed_no_longer_holds() {
+        let right = key("c2VjcmV0").unwrap();
+        let (answer, bytes, previous) = answered(&right, NOW, None);
+        let wrong = |signature: Signature| assert!(matches!(signature, Signature::Wrong { .. }), "{signature:?}");
+        wrong(key("b3RoZXI=").unwrap().check(&answer, &bytes, &previous, b"", true, NOW));
+        wrong(right.check(&answer, &bytes, b"another question's", b"", true, NOW));
+        wrong(right.check(&answer, &bytes, &previous, b"slipped in", true, NOW));
+        wrong(right.check(&answer, &bytes, &previous, b"", false, NOW));
+        // Every bit of the header but the id, which the signature has a copy of.
+        for bit in 16..96 {
+            let mut forged = bytes.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(read) = Message::from_vec(&forged) {
+                let signature = right.check(&read, &forged, &previous, b"", true, NOW);
+                assert!(!matches!(signature, Signature::Valid { .. }), "bit {bit}");
+            }
+        }
+        let renamed = TsigKey::new("other", TsigAlgorithm::HmacSha256, &Secret::new("c2VjcmV0")).unwrap();
+        wrong(renamed.check(&answer, &bytes, &previous, b"", true, NOW));
+    }
+
+    #[test]
+    fn an_old_answer_does_not_hold_but_a_complaint_about_clocks_does() {
+        let key = key("c2VjcmV0").unwrap();
+        let later = Time(NOW.0 + 301_000);
+        let (answer, bytes, previous) = answered(&key, NOW, None);
+        assert!(matches!(key.check(&answer, &bytes, &previous, b"", true, later), Signature::Wrong { .. }));
+        let (answer, bytes, previous) = answered(&key, NOW, Some(TsigError::BadTime));
+        let signature = key.check(&answer, &bytes, &previous, b"", true, later);
+        assert_eq!(signature, Signature::Valid { error: Some(TsigError::BadTime), server_time: None });
+    }
+
+    #[test]
+    fn no_signature_is_told_from_a_wrong_one() {
+        let key = key("c2VjcmV0").unwrap();
+        let plain = Message::response(7, OpCode::Update);
         let bytes = plain.to_vec().unwrap();
-        assert_eq!(key.check(&plain, &bytes, b"", b"", true, now), Signature::Absent { error: None });
+        assert_eq!(key.check(&plain, &bytes, b"", b"", true, NOW), Signature::Absent { error: None });
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::protocol::{Request, applied, description, restore, sets};
-use self::run::{Ran, run};
+use self::run::{Ran, hushed, run};
 use super::{
     ApplyOutcome, BoxFuture, CompareAndSwap, Confirmation, Description, Footing, Granularity, Registrar,
     RegistrarError, ZoneReading,
@@ -72,7 +72,7 @@ impl Exec {
             Ran::TooMuch { limit, tail } => {
                 Err(self.untrusted(&format!("it wrote more than {limit} bytes and was killed{tail}")))
             }
-            Ran::Ended { status, stdout, tail } => match protocol::parse(&stdout) {
+            Ran::Ended { status, stdout, tail } => match self.parse(&stdout) {
                 Ok(answer) => match protocol::error(&answer) {
                     Some(error) => Err(error),
                     None if status.success() => Ok(answer),
@@ -84,6 +84,17 @@ impl Exec {
                 Err(why) => Err(self.untrusted(&format!("{why}{tail}"))),
             },
         }
+    }
+
+    /// The answer, with no secret in what it says for people.
+    fn parse(&self, stdout: &[u8]) -> Result<Value, String> {
+        let mut answer = protocol::parse(stdout)?;
+        for said in ["/why", "/receipt", "/error/why"] {
+            if let Some(Value::String(text)) = answer.pointer_mut(said) {
+                *text = hushed(std::mem::take(text), &self.settings);
+            }
+        }
+        Ok(answer)
     }
 
     fn untrusted(&self, why: &str) -> RegistrarError {
@@ -123,7 +134,7 @@ impl Exec {
                 unknown(format!("it did not finish within {:?} and was killed{tail}", self.timeout))
             }
             Ran::TooMuch { limit, tail } => unknown(format!("it wrote more than {limit} bytes and was killed{tail}")),
-            Ran::Ended { status, stdout, tail } => match protocol::parse(&stdout).and_then(|answer| applied(&answer)) {
+            Ran::Ended { status, stdout, tail } => match self.parse(&stdout).and_then(|answer| applied(&answer)) {
                 // It says that it is done and that it failed: only a reading can tell.
                 Ok(ApplyOutcome::Applied { .. } | ApplyOutcome::AlreadyInState) if !status.success() => {
                     unknown(format!("it says it is done and ended with {status}{tail}"))

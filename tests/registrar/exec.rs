@@ -155,6 +155,7 @@ async fn what_cannot_be_read_is_never_an_empty_set() {
         ("kill -9 $$", transient, "signal: 9"),
         ("echo oops >&2; exit 1", transient, "oops"),
         ("echo key is $API_KEY >&2; exit 1", transient, "key is (API_KEY)"),
+        (r#"echo "{\"error\":{\"kind\":\"auth\",\"why\":\"bad key $API_KEY\"}}""#, auth, "bad key (API_KEY)"),
         ("echo no json", untrusted, "no JSON"),
         ("echo '{}'", untrusted, "missing field `sets`"),
         (r#"echo '{"sets":[]}'"#, untrusted, "says nothing of @ A"),

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, SOA};
+use hickory_proto::rr::{RData, Record, RecordType as WireType};
+use tokio::net::{TcpListener, TcpStream};
 use witness::clock;
 use witness::dns::ask_serial;
 use witness::model::{RecordType, Rfc2136Settings, Secret, Time, TsigAlgorithm};
-use witness::registrar::{ApplyOutcome, Registrar, RegistrarError, Rfc2136, ZoneReading};
+use witness::registrar::{ApplyOutcome, Confirmation, Registrar, RegistrarError, Rfc2136, ZoneReading};
 use witness_lab::nameserver::{KEY_NAME, KEY_SECRET, Kind, NameServer, Spec};
 
 use crate::contract::{self, Provider};
@@ -291,4 +294,115 @@ async fn what_is_read_is_what_dig_would_say() {
         assert!(reading.token.starts_with("serial 1; "), "{}", reading.token);
     })
     .await;
+}
+
+/// Passes one message on to the server and hangs up before the answer comes through.
+async fn cut_after_sending(server: SocketAddr) -> SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut message = vec![0; usize::from(client.read_u16().await.unwrap())];
+        client.read_exact(&mut message).await.unwrap();
+        let mut behind = TcpStream::connect(server).await.unwrap();
+        behind.write_u16(u16::try_from(message.len()).unwrap()).await.unwrap();
+        behind.write_all(&message).await.unwrap();
+        // Only when the server has answered is it certain that it has written.
+        behind.read_u16().await.unwrap();
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_between_sending_and_answer_is_unknown_and_converges() {
+    on_each(async |server| {
+        let at = server.address();
+        let reading = read(at).await;
+        let plan = approved(vec![change(&reading, &apex(), &["192.0.2.12"], &[])]);
+        let outcome = client(cut_after_sending(at).await).apply(&reading, &plan).await;
+        assert!(matches!(outcome, ApplyOutcome::Unknown { .. }), "{outcome:?}");
+        let serial = ask_serial(at, ZONE, TIMEOUT).await.unwrap();
+        assert!(matches!(client(at).confirm(&plan).await.unwrap(), Confirmation::Holds(_)), "it was written");
+        assert_eq!(client(at).apply(&reading, &plan).await, ApplyOutcome::AlreadyInState);
+        assert_eq!(ask_serial(at, ZONE, TIMEOUT).await.unwrap(), serial, "and not once more");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_of_many_messages_is_copied_whole() {
+    // More than fits in one message, so that signatures chain.
+    let many: Vec<String> = (0..4000).map(|n| format!("r{n} 300 IN TXT \"{n:0>60}\"")).collect();
+    let records: Vec<&str> = RECORDS.iter().copied().chain(many.iter().map(String::as_str)).collect();
+    for kind in Kind::ALL {
+        if !kind.available() {
+            skipped(&format!("a long transfer from {kind}"), "it is not installed");
+            continue;
+        }
+        let server = NameServer::start(kind, &Spec::new(ZONE, &records, &["@"])).unwrap();
+        let info = client(server.address()).restore_info().await.unwrap();
+        assert_eq!(info["whole"], true, "{kind}: {info}");
+        let lines = info["records"].as_array().unwrap();
+        // With SOA, NS and the name server's address.
+        assert_eq!(lines.len(), records.len() + 3, "{kind}");
+        assert!(lines[0].as_str().unwrap().contains(" IN SOA "), "{kind}: {}", lines[0]);
+    }
+}
+
+/// A primary that takes nothing and signs nothing: it answers questions as it should, hangs up after each, and says
+/// `rcode` to every update.
+async fn unsigned(rcode: u8) -> SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let Ok(length) = stream.read_u16().await else { continue };
+            let mut bytes = vec![0; usize::from(length)];
+            stream.read_exact(&mut bytes).await.unwrap();
+            let question = Message::from_vec(&bytes).unwrap();
+            let mut reply = Message::response(question.metadata.id, question.metadata.op_code);
+            reply.add_queries(question.queries.iter().cloned());
+            reply.metadata.authoritative = true;
+            let asked = &question.queries[0];
+            if question.metadata.op_code == OpCode::Update {
+                reply.metadata.response_code = ResponseCode::from(0, rcode);
+            } else if asked.query_type() == WireType::SOA {
+                let soa = SOA::new(asked.name().clone(), asked.name().clone(), 7, 1, 1, 1, 60);
+                reply.add_answer(Record::from_rdata(asked.name().clone(), 60, RData::SOA(soa)));
+            } else if asked.query_type() == WireType::A {
+                for last in [11, 12, 99] {
+                    let data = RData::A(A::new(192, 0, 2, last));
+                    reply.add_answer(Record::from_rdata(asked.name().clone(), 60, data));
+                }
+            }
+            let reply = reply.to_vec().unwrap();
+            stream.write_u16(u16::try_from(reply.len()).unwrap()).await.unwrap();
+            stream.write_all(&reply).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_signed_is_never_success_and_proves_nothing() {
+    type Is = fn(&ApplyOutcome) -> bool;
+    let cases: [(u8, Is); 6] = [
+        (0, |outcome| matches!(outcome, ApplyOutcome::Unknown { .. })),
+        (2, |outcome| matches!(outcome, ApplyOutcome::Unknown { .. })),
+        (4, |outcome| matches!(outcome, ApplyOutcome::Permanent { .. })),
+        (5, |outcome| matches!(outcome, ApplyOutcome::Auth { .. })),
+        (8, |outcome| matches!(outcome, ApplyOutcome::Unknown { why } if why.contains("unverified"))),
+        (9, |outcome| matches!(outcome, ApplyOutcome::Permanent { .. })),
+    ];
+    for (rcode, expected) in cases {
+        let server = unsigned(rcode).await;
+        // Every answer on a connection of its own: the reading is whole all the same.
+        let reading = client(server).observe(&[apex()]).await.unwrap();
+        assert_eq!(reading.sets[&apex()].addresses, ips(&["192.0.2.11", "192.0.2.12", "192.0.2.99"]));
+        let plan = approved(vec![change(&reading, &apex(), &["192.0.2.12"], &[])]);
+        let outcome = client(server).apply(&reading, &plan).await;
+        assert!(expected(&outcome), "{rcode}: {outcome:?}");
+    }
 }

@@ -118,13 +118,18 @@ async fn take_tail(mut from: impl AsyncRead + Unpin, kept: &mut Vec<u8>) {
 
 /// The end of `complaint` on one line, without the secrets that the program was given.
 fn tail(complaint: &[u8], settings: &ExecSettings) -> String {
-    let mut text = String::from_utf8_lossy(complaint).into_owned();
-    for (name, value) in settings.environment.iter().filter(|(_, value)| !value.expose().is_empty()) {
-        text = text.replace(value.expose(), &format!("({name})"));
-    }
+    let text = hushed(String::from_utf8_lossy(complaint).into_owned(), settings);
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = words.join(" ");
     let skip = line.chars().count().saturating_sub(TAIL);
     let line: String = line.chars().skip(skip).map(|c| if c.is_control() { '?' } else { c }).collect();
     if line.is_empty() { String::new() } else { format!(": {line}") }
+}
+
+/// `text` without the secrets that the program was given: programs repeat them in what they complain of.
+pub(super) fn hushed(mut text: String, settings: &ExecSettings) -> String {
+    for (name, value) in settings.environment.iter().filter(|(_, value)| !value.expose().is_empty()) {
+        text = text.replace(value.expose(), &format!("({name})"));
+    }
+    text
 }

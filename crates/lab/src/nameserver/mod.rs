@@ -354,3 +354,70 @@ fn write(path: &Path, text: &str) -> Result<(), StartError> {
 fn found(kind: Kind, name: &str) -> Result<PathBuf, StartError> {
     program(name).ok_or_else(|| StartError::NotInstalled { kind, packages: kind.packages().join(" ") })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network namespace, gone when dropped; none where we may not make one, which is said.
+    struct Namespace(String);
+
+    impl Namespace {
+        fn new() -> Option<Self> {
+            let name = format!("witness-ns-{}", std::process::id());
+            let made = program("ip").is_some() && ip(&["netns", "add", &name]);
+            if !made {
+                eprintln!("SKIPPED: a name server in a network namespace: iproute2 and root are needed");
+                return None;
+            }
+            let namespace = Self(name);
+            assert!(ip(&["-n", &namespace.0, "link", "set", "lo", "up"]));
+            Some(namespace)
+        }
+    }
+
+    impl Drop for Namespace {
+        fn drop(&mut self) {
+            ip(&["netns", "delete", &self.0]);
+        }
+    }
+
+    fn ip(arguments: &[&str]) -> bool {
+        let ran = Command::new("ip").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).status();
+        ran.is_ok_and(|status| status.success())
+    }
+
+    #[test]
+    fn each_starts_inside_a_network_namespace() {
+        let Some(namespace) = Namespace::new() else { return };
+        for kind in Kind::ALL {
+            if !kind.available() {
+                eprintln!("SKIPPED: {kind} in a network namespace: apt-get install {}", kind.packages().join(" "));
+                continue;
+            }
+            let address: SocketAddr = "127.0.0.1:53".parse().unwrap();
+            let spec = Spec {
+                listen: Some(address),
+                prefix: ["ip", "netns", "exec", &namespace.0].map(str::to_owned).into(),
+                ..Spec::new("example.com", &["@ 60 IN A 192.0.2.11"], &["@"])
+            };
+            let server = NameServer::start(kind, &spec).unwrap();
+            let pid = server.pid();
+            assert!(!answers(address, "example.com"), "{kind} answers outside too");
+            drop(server);
+            assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{kind} still runs");
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_says_why() {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.available()) {
+            let spec = Spec::new("example.com", &["@ 60 IN A not-an-address"], &["@"]);
+            match NameServer::start(kind, &spec) {
+                // pdnsutil refuses the zone; the others say so in their log.
+                Err(StartError::Io { .. } | StartError::Silent { .. }) => {}
+                other => panic!("{kind}: {other:?}"),
+            }
+        }
+    }
+}
