@@ -337,3 +337,45 @@ async fn readings_leave_calls_for_a_change() {
     let outcome = bench.registrar.apply(&reading, &plan(&reading, &[(apex(), &["192.0.2.13"], &[])])).await;
     assert!(matches!(outcome, ApplyOutcome::Applied { .. }), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn odd_answers_to_a_write_that_did_not_happen_do_not_pass_for_success() {
+    let result = |inner: &str| {
+        format!("<ApiResponse Status=\"OK\"><Errors/><CommandResponse>{inner}</CommandResponse></ApiResponse>")
+    };
+    let said = |attributes: &str| result(&format!("<DomainDNSSetHostsResult {attributes}/>"));
+    let answers = [
+        said("Domain=\"example.com\" IsSuccess=\"false\""),
+        said("Domain=\"example.com\""),
+        said("Domain=\"example.net\" IsSuccess=\"true\""),
+        said("IsSuccess=\"true\""),
+        result(""),
+        result("<DomainDNSGetHostsResult Domain=\"example.com\" EmailType=\"MX\" IsUsingOurDNS=\"true\"/>"),
+        "<html>welcome back soon</html>".to_owned(),
+        String::new(),
+    ];
+    let mut running = tokio::task::JoinSet::new();
+    for answer in answers {
+        running.spawn(async move {
+            let bench = impatient();
+            let outcome = with(&bench, Fault::once(On::SetHosts, Effect::Body(answer.clone()))).await;
+            assert!(matches!(outcome, ApplyOutcome::Transient { .. }), "{answer}: {outcome:?}");
+            assert_whole(&bench, &ALL);
+        });
+    }
+    running.join_all().await;
+}
+
+#[tokio::test]
+async fn a_second_plan_from_the_same_reading_is_a_conflict() {
+    let bench = impatient();
+    let reading = bench.observe().await;
+    let (one, other) =
+        (plan(&reading, &[(apex(), &["192.0.2.13"], &[])]), plan(&reading, &[(apex(), &["192.0.2.14"], &[])]));
+    // The first is carried out whole; the second was planned from what is no longer so.
+    assert!(matches!(bench.registrar.apply(&reading, &one).await, ApplyOutcome::Applied { .. }));
+    let outcome = bench.registrar.apply(&reading, &other).await;
+    assert!(matches!(outcome, ApplyOutcome::Conflict { .. }), "{outcome:?}");
+    assert_whole(&bench, &LEFT);
+    assert_eq!(bench.writes(), 1);
+}

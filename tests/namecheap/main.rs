@@ -24,7 +24,8 @@ use witness::rule::{ApprovedPlan, Authority, Grounds, approve};
 use witness_lab::namecheap::{Account, FakeNamecheap, Host, Rules, Zone};
 
 pub const ZONE: &str = "example.com";
-pub const KEY: &str = "k3y-that-nobody-may-see";
+/// With a character that forms write otherwise.
+pub const KEY: &str = "k3y-that-nobody+may-see";
 
 /// A server with an account of its own, and the adapter for its zone.
 #[derive(Debug)]

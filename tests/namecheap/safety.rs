@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use witness::model::{RecordType, Secret};
 use witness::registrar::namecheap::Namecheap;
 use witness::registrar::{ApplyOutcome, Registrar as _, RegistrarError};
@@ -180,6 +181,27 @@ fn what_cannot_work_is_refused_at_once() {
     assert!(why.contains("API key") && !why.contains("two words"), "{why}");
 }
 
+async fn key_stays_hidden(on: On, effect: Effect) {
+    let bench = Bench::with(usual(), Rules::default(), Duration::from_millis(900), false);
+    let reading = bench.observe().await;
+    bench.server.inject(Fault::always(on, effect.clone()));
+    let change = plan(&reading, &[(apex(), &["192.0.2.13"], &[])]);
+    let seen = [
+        format!("{:?}", bench.registrar.apply(&reading, &change).await),
+        format!("{:?}", bench.registrar.observe(&[apex()]).await),
+        format!("{:?}", bench.registrar.restore_info().await.map_err(|error| error.to_string())),
+        format!("{:?} {:#?}", bench.registrar, bench.settings),
+        format!("{reading:?}"),
+    ];
+    for text in seen {
+        assert!(!text.contains("k3y-that"), "{text}");
+    }
+    for call in bench.server.calls() {
+        assert_eq!((call.method.as_str(), call.target.as_str()), ("POST", "/xml.response"));
+        assert!(call.parameters.iter().any(|(name, value)| name == "ApiKey" && value == KEY));
+    }
+}
+
 #[tokio::test]
 async fn the_key_is_in_the_body_and_nowhere_else() {
     let effects = [
@@ -194,29 +216,17 @@ async fn the_key_is_in_the_body_and_nowhere_else() {
         Effect::Body(format!("<ApiResponse Status=\"{KEY}\"/>")),
         Effect::Body(format!("<{KEY}/>")),
         Effect::Body(KEY.to_owned()),
+        // Where a long text is cut, half of the key must not be left.
+        Effect::Error(1_011_102, format!("{}{KEY}", "x".repeat(290))),
+        Effect::Error(1_011_102, format!("{}ApiKey=k3y-that-nobody%2Bmay-see", "x".repeat(270))),
     ];
+    let mut running = JoinSet::new();
     for effect in effects {
         for on in [On::GetHosts, On::SetHosts] {
-            let bench = Bench::with(usual(), Rules::default(), Duration::from_millis(600), false);
-            let reading = bench.observe().await;
-            bench.server.inject(Fault::always(on, effect.clone()));
-            let change = plan(&reading, &[(apex(), &["192.0.2.13"], &[])]);
-            let seen = [
-                format!("{:?}", bench.registrar.apply(&reading, &change).await),
-                format!("{:?}", bench.registrar.observe(&[apex()]).await),
-                format!("{:?}", bench.registrar.restore_info().await.map_err(|error| error.to_string())),
-                format!("{:?} {:#?}", bench.registrar, bench.settings),
-                format!("{reading:?}"),
-            ];
-            for text in seen {
-                assert!(!text.contains(KEY), "{text}");
-            }
-            for call in bench.server.calls() {
-                assert_eq!((call.method.as_str(), call.target.as_str()), ("POST", "/xml.response"));
-                assert!(call.parameters.iter().any(|(name, value)| name == "ApiKey" && value == KEY));
-            }
+            running.spawn(key_stays_hidden(on, effect.clone()));
         }
     }
+    assert_eq!(running.join_all().await.len(), 26);
     // Nobody there at all: the error of the HTTP client names no key either.
     let bench = Bench::new(usual());
     let Bench { server, registrar, .. } = bench;
@@ -255,4 +265,15 @@ fn proxies_in_the_environment_are_ignored() {
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn it_says_what_it_can_do() {
+    let bench = Bench::new(usual());
+    let said = serde_json::to_value(bench.registrar.describe()).unwrap();
+    assert_eq!(
+        (&said["kind"], &said["granularity"], &said["compare_and_swap"]),
+        (&"namecheap".into(), &"zone".into(), &"reread".into())
+    );
+    assert_eq!((said["ttl_min"].as_u64(), said["calls"].as_array().unwrap().len()), (Some(60), 2));
 }

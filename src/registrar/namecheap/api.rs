@@ -195,7 +195,7 @@ impl Api {
         };
         let ours = self.domain();
         if !domain.eq_ignore_ascii_case(&ours) {
-            return Err(CallError::Unreadable(format!("the answer is about {:?}, not {ours}", short(domain))));
+            return Err(CallError::Unreadable(format!("the answer is about {domain:?}, not {ours}")));
         }
         Ok(answer)
     }
@@ -227,9 +227,11 @@ impl Api {
         form.finish()
     }
 
-    /// Takes the key out of whatever others wrote, should they ever say it back.
+    /// Takes the key out of whatever others wrote, should they ever say it back, plain or as it was sent; then shortens it.
     fn clean(&self, mut error: CallError) -> CallError {
-        let clean = |text: &mut String| *text = short(&text.replace(self.key.expose(), "(key)"));
+        let key = self.key.expose();
+        let sent: String = form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        let clean = |text: &mut String| *text = short(&text.replace(key, "(key)").replace(&sent, "(key)"));
         match &mut error {
             CallError::NotSent(why) | CallError::NoAnswer(why) | CallError::Unreadable(why) => clean(why),
             CallError::RateLimited { why, .. } => clean(why),

@@ -32,7 +32,7 @@ pub enum Answer {
 pub struct ApiError {
     /// Its number.
     pub number: u32,
-    /// The API's words, at most 300 characters of them.
+    /// The API's words, at most 3000 characters of them.
     pub text: String,
 }
 
@@ -128,13 +128,13 @@ impl Document {
             return shape("it has two roots");
         }
         if name != "apiresponse" {
-            return shape(&format!("its root is <{}>", short(name)));
+            return shape(&format!("its root is <{}>", bounded(name)));
         }
         let attributes = attributes(tag)?;
         self.failed = Some(match field(&attributes, "status", "ApiResponse")? {
             status if status.eq_ignore_ascii_case("ok") => false,
             status if status.eq_ignore_ascii_case("error") => true,
-            status => return shape(&format!("its status is {:?}", short(status))),
+            status => return shape(&format!("its status is {:?}", bounded(status))),
         });
         Ok(())
     }
@@ -147,13 +147,13 @@ impl Document {
         if self.path.iter().map(String::as_str).eq(["apiresponse", "errors", "error"])
             && let Some(error) = self.errors.last_mut()
         {
-            error.text = short(&format!("{}{text}", error.text));
+            error.text = bounded(&format!("{}{text}", error.text));
         }
     }
 
     fn finish(mut self) -> Result<Answer, XmlError> {
         if let Some(open) = self.path.last() {
-            return Err(XmlError::Truncated(short(open)));
+            return Err(XmlError::Truncated(bounded(open)));
         }
         match self.failed {
             None => shape("it is empty"),
@@ -181,11 +181,11 @@ fn attributes(tag: &BytesStart<'_>) -> Result<Attributes, XmlError> {
         }
         // XML turns these into spaces when they are not escaped, so what was meant can no longer be told.
         if attribute.value.contains(['\t', '\n', '\r']) {
-            return shape(&format!("attribute {} has a bare line break or tab", short(&name)));
+            return shape(&format!("attribute {} has a bare line break or tab", bounded(&name)));
         }
         let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(syntax)?;
         if all.insert(name.clone(), value.into_owned()).is_some() {
-            return shape(&format!("attribute {} stands twice", short(&name)));
+            return shape(&format!("attribute {} stands twice", bounded(&name)));
         }
     }
     Ok(all)
@@ -230,10 +230,10 @@ fn row(attributes: &Attributes) -> Result<Row, XmlError> {
         return shape("a host has an empty Name or Type");
     }
     if row.ttl.parse::<u32>().is_err() {
-        return shape(&format!("a host has the TTL {:?}", short(&row.ttl)));
+        return shape(&format!("a host has the TTL {:?}", bounded(&row.ttl)));
     }
     if row.mx_pref.parse::<u32>().is_err() {
-        return shape(&format!("a host has the MXPref {:?}", short(&row.mx_pref)));
+        return shape(&format!("a host has the MXPref {:?}", bounded(&row.mx_pref)));
     }
     Ok(row)
 }
@@ -242,7 +242,7 @@ fn error(attributes: &Attributes) -> Result<ApiError, XmlError> {
     let number = field(attributes, "number", "Error")?;
     match number.trim().parse() {
         Ok(number) => Ok(ApiError { number, text: String::new() }),
-        Err(_) => shape(&format!("an error has the number {:?}", short(number))),
+        Err(_) => shape(&format!("an error has the number {:?}", bounded(number))),
     }
 }
 
@@ -258,7 +258,7 @@ fn flag(attributes: &Attributes, name: &str, of: &str) -> Result<Option<bool>, X
         None => Ok(None),
         Some(text) if text == "true" => Ok(Some(true)),
         Some(text) if text == "false" => Ok(Some(false)),
-        Some(text) => shape(&format!("a {of} has {name}={:?}", short(&text))),
+        Some(text) => shape(&format!("a {of} has {name}={:?}", bounded(&text))),
     }
 }
 
@@ -273,16 +273,25 @@ fn resolve(reference: &BytesRef<'_>) -> Result<String, XmlError> {
 }
 
 fn syntax(error: quick_xml::Error) -> XmlError {
-    XmlError::Syntax(short(&error.to_string()))
+    XmlError::Syntax(bounded(&error.to_string()))
 }
 
 fn shape<T>(what: &str) -> Result<T, XmlError> {
     Err(XmlError::Shape(what.to_owned()))
 }
 
+/// At most 3000 characters, on one line. Long enough that [`super::api`] can still find in it what must not be shown.
+fn bounded(text: &str) -> String {
+    on_one_line(text, 3000)
+}
+
 /// At most 300 characters, on one line: what others wrote goes into logs.
 pub(super) fn short(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    on_one_line(text, 300)
+}
+
+fn on_one_line(text: &str, longest: usize) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(longest).collect()
 }
 
 #[cfg(test)]

@@ -334,3 +334,6 @@ fn parking(domain: &str) -> Vec<Host> {
         label(Host::new("@", "URL", &format!("http://www.{domain}/"), 1800), "URL Record", "URL Forwarding"),
     ]
 }
+
+#[cfg(test)]
+mod tests;
