@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use crate::exit::Failure;
-use crate::ledger::Retention;
+use crate::ledger::{LeaseGuard, Retention};
 use crate::model::{ActionKind, AnchorRound, Node, NodeId, Round};
 use crate::probe::Observe;
 use crate::tick::{Gathered, Report, Shell, TickError};
@@ -20,6 +20,10 @@ use crate::{clock, publish};
 /// How long a write to a registrar that is under way may take once we were told to stop. What is open then is looked up
 /// at the next start.
 const GRACE: Duration = Duration::from_millis(1500);
+/// How long the lease of those who watch lasts without being renewed.
+pub const WATCH_FOR: Duration = Duration::from_secs(600);
+/// How often it is renewed.
+const RENEW: Duration = Duration::from_secs(60);
 /// Rows that one tick may prune.
 const PRUNE_ROWS: usize = 2000;
 /// Rounds that may wait to be judged, per node; the oldest are dropped.
@@ -38,7 +42,12 @@ enum Event {
 ///
 /// # Errors
 /// [`Failure`] when signals cannot be handled, or the ledger fails for good.
-pub async fn run(mut shell: Shell, prober: Arc<dyn Observe>, retention: Retention) -> Result<(), Failure> {
+pub async fn run(
+    mut shell: Shell,
+    prober: Arc<dyn Observe>,
+    retention: Retention,
+    watch: &LeaseGuard,
+) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
     let policy = shell.config().policy.clone();
     let nodes: BTreeMap<NodeId, Node> = shell.config().fleet.nodes.clone();
@@ -52,6 +61,7 @@ pub async fn run(mut shell: Shell, prober: Arc<dyn Observe>, retention: Retentio
     let mut ticker = interval_at(Instant::now() + tick_every, tick_every);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut gathered = Gathered { just_started: true, ..Gathered::default() };
+    let mut renewed = clock::Stopwatch::start();
     tracing::info!(nodes = nodes.len(), pools = shell.config().fleet.pools.len(), "watching");
     loop {
         let event = tokio::select! {
@@ -132,6 +142,12 @@ pub async fn run(mut shell: Shell, prober: Arc<dyn Observe>, retention: Retentio
                 }
                 if stopped {
                     break;
+                }
+                if renewed.elapsed() >= RENEW {
+                    renewed = clock::Stopwatch::start();
+                    let (guard, now) = (watch.clone(), clock::read());
+                    let kept = shell.ledger().call(move |ledger| ledger.renew_lease(&guard, &now, WATCH_FOR)).await;
+                    kept.map_err(|error| Failure::failed(format!("failed to keep watching: {error}")))?;
                 }
                 let keep = retention;
                 let pruned = shell.ledger().call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS)).await;

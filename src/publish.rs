@@ -46,16 +46,16 @@ pub async fn prove(
         Err(why) => {
             let note = format!("the name servers of {} are not known: {why}; name them in `nameservers`", pool.zone);
             tracing::warn!(zone = %pool.zone, %why, "name servers not known, the change is not proved");
-            ledger.call(move |ledger| ledger.publication(intent, "-", None, &note)).await?;
+            ledger.call(move |ledger| ledger.publication(intent, "-", clock::now(), None, &note)).await?;
             return Ok(Vec::new());
         }
     };
     let started = clock::now();
-    let reports = dns::watch(&wanted(plan), &pool.zone, &servers, within, EVERY).await;
+    let reports = dns::publication::watch(&wanted(plan), &pool.zone, &servers, within, EVERY, |_| {}).await;
     let mut seen = Vec::new();
     for report in reports {
         let (server, at, last) = (report.server, report.seen_at, report.last.clone());
-        ledger.call(move |ledger| ledger.publication(intent, &server.to_string(), at, &last)).await?;
+        ledger.call(move |ledger| ledger.publication(intent, &server.to_string(), clock::now(), at, &last)).await?;
         if at.is_none() {
             tracing::error!(%server, zone = %pool.zone, last = %report.last, "the change is not published in time");
         }

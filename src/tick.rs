@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::config::Config;
-use crate::ledger::{LedgerError, LedgerHandle, LeaseState, TickRecord};
+use crate::crash;
+use crate::ledger::{Holder, LeaseState, LedgerError, LedgerHandle, TICK_LEASE, TickRecord};
 use crate::model::{
-    AnchorRound, Hold, Intent, IntentState, Judgement, Memory, Pin, Plan, PoolId, PublishedSets, Request, Round, Situation,
-    Time,
+    AnchorRound, Hold, Intent, IntentState, Judgement, Memory, Pin, Plan, PoolId, PublishedSets, Request, Round,
+    Situation, Time,
 };
 use crate::registrar::{self, ApplyOutcome, Confirmation, Registrar, RegistrarError, ZoneReading};
 use crate::rule::{ApprovedPlan, judge, sets_of};
-use crate::crash;
 
 /// How long a tick may hold the lease before another may take it over.
 const LEASE: Duration = Duration::from_secs(120);
@@ -35,8 +35,8 @@ pub struct Gathered {
     pub anchors: Option<AnchorRound>,
     /// Whether this process has only just begun to observe.
     pub just_started: bool,
-    /// What a person asks for.
-    pub request: Option<Request>,
+    /// What a person asks for, at most one for each node.
+    pub requests: Vec<Request>,
 }
 
 /// What came of a tick.
@@ -104,7 +104,7 @@ pub struct Shell {
     waits: BTreeMap<PoolId, Wait>,
     memory: Option<(Memory, i64)>,
     ticks: u64,
-    command: String,
+    holder: Holder,
 }
 
 #[derive(Debug)]
@@ -128,6 +128,7 @@ impl Shell {
     /// # Errors
     /// [`RegistrarError`] when one cannot be set up as configured.
     pub fn new(config: Arc<Config>, ledger: LedgerHandle, command: &str) -> Result<Self, RegistrarError> {
+        let holder = Holder::this(config.witness.name.as_str(), command);
         let mut registrars = BTreeMap::new();
         for pool in config.fleet.pools.values() {
             let settings = &config.registrars[&pool.registrar];
@@ -141,7 +142,7 @@ impl Shell {
             waits: BTreeMap::new(),
             memory: None,
             ticks: 0,
-            command: command.to_owned(),
+            holder,
         })
     }
 
@@ -190,14 +191,15 @@ impl Shell {
     /// [`TickError`] when the ledger fails, or another process holds the lease. What the registrars could not do is in
     /// the report.
     pub async fn tick(&mut self, gathered: &Gathered) -> Result<Report, TickError> {
-        let command = self.command.clone();
-        let lease = self.ledger.call(move |ledger| ledger.take_lease("tick", &command, clock::now(), LEASE)).await?;
-        let token = match lease {
-            LeaseState::Held(token) => token,
-            LeaseState::Busy { holder, .. } => return Err(TickError::Busy(holder.to_string())),
+        let holder = self.holder.clone();
+        let now = clock::read();
+        let lease = self.ledger.call(move |ledger| ledger.take_lease(TICK_LEASE, &holder, &now, LEASE)).await?;
+        let guard = match lease {
+            LeaseState::Held(guard) => guard,
+            LeaseState::Busy(by) => return Err(TickError::Busy(by.holder.to_string())),
         };
         let result = self.tick_leased(gathered).await;
-        self.ledger.call(move |ledger| ledger.release_lease("tick", &token)).await?;
+        self.ledger.call(move |ledger| ledger.release_lease(&guard)).await?;
         result
     }
 
@@ -224,7 +226,7 @@ impl Shell {
             rounds: gathered.rounds.clone(),
             anchors: gathered.anchors,
             judgement: ruling.judgement.clone(),
-            request: gathered.request.clone(),
+            request: gathered.requests.first().cloned(),
         };
         let id = self.ledger.call(move |ledger| ledger.record_tick(&record)).await?;
         crash::point("judged");
@@ -258,8 +260,7 @@ impl Shell {
             .ledger
             .call(move |ledger| {
                 let intent = ledger.intend(judgement, at, &copy)?;
-                let registrar = copy.registrar.as_str();
-                ledger.snapshot(at, &copy.pool, &copy.zone, registrar, &before, &preimage, Some(intent))?;
+                ledger.snapshot(at, &copy.pool, &copy.zone, &copy.registrar, &before, &preimage, Some(intent))?;
                 Ok::<i64, LedgerError>(intent)
             })
             .await?;
@@ -350,7 +351,7 @@ impl Shell {
         for pool in pools {
             if !self.readings.contains_key(&pool) {
                 let id = pool.clone();
-                if let Some((sets, at)) = self.ledger.call(move |ledger| ledger.last_reading(&id)).await? {
+                if let Some((at, sets)) = self.ledger.call(move |ledger| ledger.last_reading(&id)).await? {
                     let reading = ZoneReading { sets, ..ZoneReading::default() };
                     self.readings.insert(pool.clone(), Reading { reading, at, tick: None });
                 }
@@ -393,10 +394,19 @@ impl Shell {
         }
     }
 
+    /// What a pool's registrar holds at this moment.
+    ///
+    /// # Errors
+    /// [`RegistrarError`] whenever it could not tell.
+    pub async fn read_now(&self, pool: &PoolId) -> Result<PublishedSets, RegistrarError> {
+        let sets = sets_of(&self.config.fleet, &self.config.fleet.pools[pool]);
+        self.registrars[pool].observe(&sets).await.map(|reading| reading.sets)
+    }
+
     async fn keep(&mut self, pool: &PoolId, reading: ZoneReading) {
         let at = clock::now();
         let (id, sets) = (pool.clone(), reading.sets.clone());
-        if let Err(error) = self.ledger.call(move |ledger| ledger.save_reading(&id, &sets, at)).await {
+        if let Err(error) = self.ledger.call(move |ledger| ledger.save_reading(&id, at, &sets)).await {
             tracing::warn!(%error, "the reading of a zone could not be kept");
         }
         self.readings.insert(pool.clone(), Reading { reading, at, tick: Some(self.ticks) });
@@ -420,10 +430,8 @@ impl Shell {
 
     async fn remembered(&mut self) -> Result<(Memory, Vec<Pin>), TickError> {
         let now = clock::now();
-        let (version, pins) = self
-            .ledger
-            .call(move |ledger| Ok::<_, LedgerError>((ledger.data_version()?, ledger.pins(now)?)))
-            .await?;
+        let (version, pins) =
+            self.ledger.call(move |ledger| Ok::<_, LedgerError>((ledger.data_version()?, ledger.pins(now)?))).await?;
         if let Some((memory, _)) = self.memory.take().filter(|(_, known)| *known == version) {
             return Ok((memory, pins));
         }
@@ -446,7 +454,7 @@ impl Shell {
                 has_anchors: !self.config.probes.anchors.is_empty(),
                 published: &published,
                 pins,
-                request: gathered.request.as_ref(),
+                requests: &gathered.requests,
             },
         )
     }

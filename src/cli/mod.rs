@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod format;
+pub mod report;
 
 mod check;
 mod completions;
@@ -9,9 +10,11 @@ mod demo;
 mod explain;
 mod hand;
 mod history;
+mod judgement;
 mod once;
 mod open;
 mod pin;
+mod print;
 mod run;
 mod status;
 mod zone;

@@ -76,6 +76,13 @@ impl Ledger {
         Self { db: store::open_memory(), path: PathBuf::from(":memory:"), cache: Cache::default(), held: Vec::new() }
     }
 
+    /// One in memory with everything that `from` holds now.
+    fn copied(from: &Connection) -> Result<Self, Trouble> {
+        let mut copy = Self::in_memory();
+        rusqlite::backup::Backup::new(from, &mut copy.db)?.run_to_completion(1000, std::time::Duration::ZERO, None)?;
+        Ok(copy)
+    }
+
     /// Where it is; `:memory:` for none.
     #[must_use]
     pub fn path(&self) -> &Path {

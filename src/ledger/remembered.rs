@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    ClockReading, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Round, Standing, Strike, Time, Withdrawal,
-};
+use crate::model::{ClockReading, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Round, Standing, Strike, Time};
 
 use super::cache::{Cache, Known, Now, digest};
 use super::error::Trouble;
@@ -26,6 +24,7 @@ struct Common {
     rhythm_ms: VecDeque<i64>,
     ticks_seen: u32,
     isolated_at: Option<Time>,
+    anchored_at: Option<Time>,
     pools: BTreeMap<PoolId, PoolMemory>,
     holds: Vec<Hold>,
 }
@@ -36,6 +35,7 @@ struct CommonRef<'a> {
     rhythm_ms: &'a VecDeque<i64>,
     ticks_seen: u32,
     isolated_at: Option<Time>,
+    anchored_at: Option<Time>,
     pools: &'a BTreeMap<PoolId, PoolMemory>,
     holds: &'a [Hold],
 }
@@ -47,7 +47,9 @@ struct Slow {
     standing: Standing,
     standing_since: Option<Time>,
     strikes: Vec<Strike>,
-    withdrawal: Option<Withdrawal>,
+    last_strike_at: Option<Time>,
+    pending: Vec<Round>,
+    rounds_seen: u32,
     withdrawals: VecDeque<Time>,
     /// Only where it is not in the table of observations.
     last_round: Option<Round>,
@@ -61,7 +63,10 @@ struct SlowRef<'a> {
     #[serde(skip_serializing_if = "<[Strike]>::is_empty")]
     strikes: &'a [Strike],
     #[serde(skip_serializing_if = "Option::is_none")]
-    withdrawal: Option<&'a Withdrawal>,
+    last_strike_at: Option<Time>,
+    #[serde(skip_serializing_if = "<[Round]>::is_empty")]
+    pending: &'a [Round],
+    rounds_seen: u32,
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
     withdrawals: &'a VecDeque<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +76,7 @@ struct SlowRef<'a> {
 /// Everything remembered.
 pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
     let json: Option<String> = db.query_row("SELECT memory FROM memory", [], |row| row.get(0)).optional()?;
-    let Common { last, rhythm_ms, ticks_seen, isolated_at, pools, holds } =
+    let Common { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, pools, holds } =
         json.map(|json| from_json("memory.memory", &json)).transpose()?.unwrap_or_default();
     let mut all = db.prepare_cached(
         "SELECT n.id, n.name, m.memory, w.round_judgement, w.round_seq, w.clean_rounds, w.clean_since, w.failed_rounds \
@@ -97,12 +102,14 @@ pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
             clean_rounds: row.get::<_, Option<u32>>(5)?.unwrap_or(0),
             clean_since: clean_since.map(Time),
             failed_rounds: row.get::<_, Option<u32>>(7)?.unwrap_or(0),
-            withdrawal: slow.withdrawal,
+            last_strike_at: slow.last_strike_at,
+            pending: slow.pending,
+            rounds_seen: slow.rounds_seen,
             withdrawals: slow.withdrawals,
         };
         nodes.insert(node, memory);
     }
-    Ok(Memory { last, rhythm_ms, ticks_seen, isolated_at, nodes, pools, holds })
+    Ok(Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, nodes, pools, holds })
 }
 
 /// Writes what differs from what the tables hold.
@@ -113,9 +120,9 @@ pub(crate) fn save(
     memory: &Memory,
     written: &BTreeMap<&NodeId, Vec<Written<'_>>>,
 ) -> Result<(), Trouble> {
-    let Memory { last, rhythm_ms, ticks_seen, isolated_at, nodes, pools, holds } = memory;
-    let (ticks_seen, isolated_at) = (*ticks_seen, *isolated_at);
-    let common = to_json(&CommonRef { last, rhythm_ms, ticks_seen, isolated_at, pools, holds });
+    let Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, nodes, pools, holds } = memory;
+    let (ticks_seen, isolated_at, anchored_at) = (*ticks_seen, *isolated_at, *anchored_at);
+    let common = to_json(&CommonRef { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, pools, holds });
     if cache.memory != Some(digest(&*common)) {
         db.prepare_cached("INSERT INTO memory VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET memory = ?1")?
             .execute([&common])?;
@@ -163,7 +170,9 @@ fn save_node(
         clean_rounds,
         clean_since,
         failed_rounds,
-        withdrawal,
+        last_strike_at,
+        pending,
+        rounds_seen,
         withdrawals,
     } = memory;
     let number = cache.names.node(db, node)?;
@@ -192,7 +201,9 @@ fn save_node(
         standing: *standing,
         standing_since: *standing_since,
         strikes,
-        withdrawal: withdrawal.as_ref(),
+        last_strike_at: *last_strike_at,
+        pending,
+        rounds_seen: *rounds_seen,
         withdrawals,
         last_round: inline,
     });
@@ -254,7 +265,9 @@ pub(crate) fn rescue(db: &Connection, judgement: i64) -> Result<usize, Trouble> 
             standing: slow.standing,
             standing_since: slow.standing_since,
             strikes: &slow.strikes,
-            withdrawal: slow.withdrawal.as_ref(),
+            last_strike_at: slow.last_strike_at,
+            pending: &slow.pending,
+            rounds_seen: slow.rounds_seen,
             withdrawals: &slow.withdrawals,
             last_round: round.as_ref(),
         });

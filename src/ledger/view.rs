@@ -15,8 +15,8 @@ use super::history::{self, Event, HistoryQuery};
 use super::names::{find_node, to_name};
 use super::states::from_json;
 use super::{
-    LeaseInfo, NodeState, PastPin, Publication, Snapshot, SnapshotEntry, Standpoint, cache, code, intents, lease, pins,
-    rounds, states, store,
+    LeaseInfo, Ledger, NodeState, PastPin, Publication, Snapshot, SnapshotEntry, Standpoint, cache, code, intents,
+    lease, pins, rounds, states, store,
 };
 
 /// A read-only connection to a ledger. It never makes the writer wait.
@@ -39,6 +39,14 @@ impl Reader {
     #[must_use]
     pub fn view(&self) -> View<'_> {
         View::of(&self.db, &self.path)
+    }
+
+    /// A ledger in memory that holds what this one does now: for runs that must leave no trace.
+    ///
+    /// # Errors
+    /// When this one cannot be read.
+    pub fn to_memory(&self) -> Result<Ledger, LedgerError> {
+        Ledger::copied(&self.db).map_err(|trouble| trouble.at(&self.path))
     }
 }
 

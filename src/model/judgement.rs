@@ -35,8 +35,8 @@ pub struct Situation<'a> {
     pub published: &'a BTreeMap<PoolId, PublishedSets>,
     /// Pins in force, at most one per node.
     pub pins: &'a [Pin],
-    /// What a person asks for right now.
-    pub request: Option<&'a Request>,
+    /// What a person asks for right now, at most one for each node.
+    pub requests: &'a [Request],
 }
 
 /// Everything concluded.

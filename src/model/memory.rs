@@ -49,7 +49,7 @@ pub struct NodeMemory {
     pub last_round: Option<Round>,
     /// Failing rounds that wait for a look at the anchors before they count, oldest first, at most four.
     pub pending: Vec<Round>,
-    /// Conclusive rounds since the last start, gap, clock step back or isolation.
+    /// Conclusive rounds since the last start, gap, clock step back or isolation; not counted beyond the warm-up.
     pub rounds_seen: u32,
     /// How many of the newest conclusive rounds were clean, in a row.
     pub clean_rounds: u32,

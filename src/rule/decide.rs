@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Action, ActionKind, Guard, Hold, Memory, Node, NodeId, NodeMemory, Pin, PinState, Policy, Pool, PoolMemory,
-    PublishedSets, RequestKind, RuleId, RuleSet, Situation, Withdrawal,
+    PublishedSets, Request, RequestKind, RuleId, RuleSet, Situation, Withdrawal,
 };
 
 use super::guard::{ApprovedPlan, Authority, Grounds, admit, approve};
@@ -235,7 +235,7 @@ impl Desk<'_> {
         let Some(memory) = self.nodes.get(&node.id) else { return Wish::Nothing };
         let is_in = !plan::places(node, published).is_empty();
         let removable = plan::is_removable(node, published);
-        if let Some(request) = self.situation.request.filter(|request| request.node == node.id) {
+        if let Some(request) = self.request(&node.id) {
             return self.asked(request.kind, request.force, &request.reason, memory, is_in);
         }
         let nominated = self.nominated(memory);
@@ -371,7 +371,7 @@ impl Desk<'_> {
     fn hold_all(&self, of_pool: &PoolMemory, decision: &mut Decision) {
         for node in self.situation.fleet.nodes_of(self.pool) {
             let Some(memory) = self.nodes.get(&node.id) else { continue };
-            let asked = self.situation.request.filter(|request| request.node == node.id).map(|request| request.kind);
+            let asked = self.request(&node.id).map(|request| request.kind);
             let kind = match asked {
                 Some(RequestKind::Withdraw) => ActionKind::Withdraw,
                 Some(RequestKind::Reinstate) => ActionKind::Reinstate,
@@ -410,6 +410,10 @@ impl Desk<'_> {
 
     fn nominated(&self, memory: &NodeMemory) -> bool {
         memory.strikes.len() >= self.policy.strikes as usize
+    }
+
+    fn request(&self, node: &NodeId) -> Option<&Request> {
+        self.situation.requests.iter().find(|request| request.node == *node)
     }
 
     fn pin(&self, node: &NodeId) -> Option<&Pin> {

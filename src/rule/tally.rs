@@ -30,7 +30,7 @@ pub(super) fn tally(
             continue;
         }
         let Some(node) = memory.nodes.get_mut(&round.node) else { continue };
-        node.take_in(round);
+        node.take_in(policy, round);
         if counts_as_failure(policy, round) {
             node.pending.push(round.clone());
             if node.pending.len() > PENDING {
@@ -68,8 +68,9 @@ fn counts_as_failure(policy: &Policy, round: &Round) -> bool {
 
 impl NodeMemory {
     /// Streaks and the newest round.
-    fn take_in(&mut self, round: &Round) {
-        self.rounds_seen = self.rounds_seen.saturating_add(1);
+    fn take_in(&mut self, policy: &Policy, round: &Round) {
+        // More than is asked for is of no interest, and would be one more thing to remember in every round.
+        self.rounds_seen = policy.warmup_rounds.min(self.rounds_seen.saturating_add(1));
         if round.failed() {
             self.failed_rounds = self.failed_rounds.saturating_add(1);
             self.clean_rounds = 0;

@@ -170,7 +170,7 @@ fn a_failing_round_waits_for_the_anchors() {
         has_anchors: true,
         published: &world.published,
         pins: &[],
-        request: None,
+        requests: &[],
     };
     let ruling = witness::rule::judge(&world.policy, &situation);
     assert_eq!(of(&ruling.judgement, "n1").strikes, 0);

@@ -164,7 +164,7 @@ impl World {
             has_anchors: self.anchors.is_some(),
             published: if self.readable { &self.published } else { &nothing },
             pins: &self.pins,
-            request,
+            requests: request.map_or(&[], std::slice::from_ref),
         };
         judge(&self.policy, &situation)
     }

@@ -1,0 +1,151 @@
+//! `witness once`: one tick for cron.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::args::OnceArgs;
+use super::{block_on, open, print};
+use crate::config::Config;
+use crate::daemon::{WATCH_FOR, tell};
+use crate::exit::{Exit, Failure};
+use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerHandle};
+use crate::model::{AnchorRound, Node, Round};
+use crate::probe::Prober;
+use crate::tick::{Gathered, Report, Shell, TickError};
+use crate::{clock, publish};
+
+/// The lease that a process holds for as long as it watches: no two watch with one ledger.
+const WATCH: &str = "watch";
+/// Rows that one run may prune.
+const PRUNE_ROWS: usize = 20_000;
+
+pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Failure> {
+    let config = Arc::new(open::config(config)?);
+    block_on(async move {
+        if args.dry_run {
+            let ledger = open::memory_only(&config)?;
+            let mut shell = open::shell(&config, ledger, "once --dry-run")?;
+            let gathered = observe(&config, config.fleet.nodes.values()).await?;
+            let report = shell.dry_run(&gathered).await.map_err(open::tick_failure)?;
+            print(&report, &config, args.json)?;
+            return Ok(exit_of(&report));
+        }
+        let ledger = open::writer(&config)?;
+        let Some(watch) = take_watch(&config, &ledger, "once").await? else { return Ok(Exit::Done) };
+        let mut shell = open::shell(&config, ledger.clone(), "once")?;
+        let gathered = observe(&config, config.fleet.nodes.values()).await?;
+        let report = act(&mut shell, &gathered).await?;
+        tell(&report);
+        print(&report, &config, args.json)?;
+        prove(&shell, &report, config.witness.once_deadline).await?;
+        let keep = open::retention(&config);
+        ledger
+            .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))
+            .await
+            .map_err(|error| Failure::failed(format!("failed to remove old rows: {error}")))?;
+        ledger
+            .call(move |ledger| ledger.release_lease(&watch))
+            .await
+            .map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
+        Ok(exit_of(&report))
+    })
+}
+
+/// Takes the lease of those who watch, or says who has it.
+pub(super) async fn take_watch(
+    config: &Config,
+    ledger: &LedgerHandle,
+    command: &str,
+) -> Result<Option<LeaseGuard>, Failure> {
+    let holder = Holder::this(config.witness.name.as_str(), command);
+    let now = clock::read();
+    let lease = ledger
+        .call(move |ledger| ledger.take_lease(WATCH, &holder, &now, WATCH_FOR))
+        .await
+        .map_err(|error| Failure::failed(format!("failed to take the lease: {error}")))?;
+    match lease {
+        LeaseState::Held(guard) => Ok(Some(guard)),
+        LeaseState::Busy(by) => {
+            print::note(&format!("{} is watching already; nothing to do", by.holder));
+            Ok(None)
+        }
+    }
+}
+
+/// A tick, waiting a while for a command by hand that is at work.
+pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report, Failure> {
+    let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match shell.tick(gathered).await {
+            Err(TickError::Busy(_)) if tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            result => return result.map_err(open::tick_failure),
+        }
+    }
+}
+
+/// One round of each node side by side, and the anchors: after the rounds if any failed, since only then do they tell
+/// whose fault it was.
+pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node>) -> Result<Gathered, Failure> {
+    let prober = Arc::new(
+        Prober::new(config.probes.clone())
+            .map_err(|error| Failure::usage(format!("failed to set up the probes: {error}")))?,
+    );
+    for notice in prober.notices() {
+        print::note(&notice);
+    }
+    let mut work = JoinSet::new();
+    for node in nodes {
+        let (prober, node) = (prober.clone(), node.clone());
+        work.spawn(async move { prober.round(&node).await });
+    }
+    let mut anchors: Option<AnchorRound> = prober.anchors().await;
+    let mut rounds: Vec<Round> = Vec::new();
+    while let Some(round) = work.join_next().await {
+        rounds.extend(round.ok());
+    }
+    if rounds.iter().any(Round::failed) {
+        anchors = prober.anchors().await.or(anchors);
+    }
+    Ok(Gathered { rounds, anchors, ..Gathered::default() })
+}
+
+/// Asks the name servers about everything that was written, and says what they say.
+pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> Result<(), Failure> {
+    for change in &report.changes {
+        let Some(intent) = change.intent.filter(|_| change.is_written()) else { continue };
+        let pool = &shell.config().fleet.pools[&change.plan.pool];
+        let within = pool.publish_within.min(within);
+        let seen = publish::prove(shell.ledger(), intent, pool, &change.plan, within)
+            .await
+            .map_err(|error| Failure::failed(format!("failed to write the proof down: {error}")))?;
+        for server in seen {
+            match server.after {
+                Some(after) => print::note(&format!("{} shows it after {}", server.server, print::span(after))),
+                None => print::note(&format!(
+                    "{} does not show it within {}: {}",
+                    server.server,
+                    print::span(within),
+                    server.last
+                )),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn exit_of(report: &Report) -> Exit {
+    if report.failures.is_empty() { Exit::Done } else { Exit::Failed }
+}
+
+/// What a tick came to, for people or as JSON.
+pub(super) fn print(report: &Report, config: &Config, json: bool) -> Result<(), Failure> {
+    if json {
+        return print::json(&super::judgement::as_json(report));
+    }
+    super::judgement::print(report, config)
+}

@@ -1,0 +1,89 @@
+//! What every command begins with: configuration, ledger, shell.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::print;
+use crate::config::{Config, ConfigError, Problem, Severity, nearest};
+use crate::exit::Failure;
+use crate::ledger::{Ledger, LedgerError, LedgerHandle, Reader, Retention};
+use crate::model::Name;
+use crate::tick::{Shell, TickError};
+
+/// The configuration with its secrets; mistakes and warnings go to stderr.
+pub(super) fn config(path: Option<PathBuf>) -> Result<Config, Failure> {
+    let config = Config::find(path).and_then(|path| Config::load(&path)).map_err(|error| config_failure(&error))?;
+    for warning in &config.warnings {
+        tracing::info!("{warning}");
+    }
+    Ok(config)
+}
+
+/// The configuration for commands that only read the ledger: whoever may read that need not have the secrets.
+pub(super) fn config_to_read(path: Option<PathBuf>) -> Result<Config, Failure> {
+    Config::find(path).and_then(|path| Config::load_without_secrets(&path)).map_err(|error| config_failure(&error))
+}
+
+/// Every mistake on a line of its own, then how many there are.
+pub(super) fn config_failure(error: &ConfigError) -> Failure {
+    if let ConfigError::Problems(problems) = error {
+        // Whoever closed stderr does not want to read it.
+        let _ = std::io::stderr().write_all(problem_lines(problems).as_bytes());
+    }
+    Failure::usage(print::chain(error))
+}
+
+fn problem_lines(problems: &[Problem]) -> String {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    errors.map(|problem| format!("{problem}\n")).collect()
+}
+
+/// The ledger to write.
+pub(super) fn writer(config: &Config) -> Result<LedgerHandle, Failure> {
+    LedgerHandle::open(&config.witness.database).map_err(|error| ledger_failure(&error))
+}
+
+/// The ledger to read.
+pub(super) fn reader(config: &Config) -> Result<Reader, Failure> {
+    Reader::open(&config.witness.database).map_err(|error| ledger_failure(&error))
+}
+
+/// A ledger in memory that remembers what the one on disk does, for a run that must leave no trace.
+pub(super) fn memory_only(config: &Config) -> Result<LedgerHandle, Failure> {
+    if !config.witness.database.exists() {
+        return Ok(LedgerHandle::new(Ledger::in_memory()));
+    }
+    Reader::open(&config.witness.database)
+        .and_then(|reader| reader.to_memory())
+        .map(LedgerHandle::new)
+        .map_err(|error| ledger_failure(&error))
+}
+
+/// Everything that a tick needs.
+pub(super) fn shell(config: &Arc<Config>, ledger: LedgerHandle, command: &str) -> Result<Shell, Failure> {
+    Shell::new(config.clone(), ledger, command)
+        .map_err(|error| Failure::usage(format!("failed to set up the registrars: {error}")))
+}
+
+pub(super) fn retention(config: &Config) -> Retention {
+    Retention { observations: config.witness.retention_observations, history: config.witness.retention }
+}
+
+pub(super) fn ledger_failure(error: &LedgerError) -> Failure {
+    Failure::failed(print::chain(error))
+}
+
+pub(super) fn tick_failure(error: TickError) -> Failure {
+    Failure::failed(format!("failed to complete a tick: {}", print::chain(&error)))
+}
+
+/// A node that there is.
+pub(super) fn known_node(config: &Config, node: &Name) -> Result<(), Failure> {
+    if config.fleet.nodes.contains_key(node) {
+        return Ok(());
+    }
+    let names = config.fleet.nodes.keys().map(Name::as_str);
+    let meant = nearest(node.as_str(), names).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    Err(Failure::usage(format!("there is no node {node} in {}{meant}", config.path.display())))
+}

@@ -1,0 +1,78 @@
+//! How results leave: lines and JSON to stdout, remarks to stderr.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::format::{Cell, Colour, Column, Table, WIDTH, humane};
+use crate::exit::{Exit, Failure};
+
+/// Lines to stdout.
+pub(super) fn say(lines: &[&str]) -> Result<(), Failure> {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    out(&text).map(|_| ())
+}
+
+/// Text to stdout as it is. A reader that has gone away, as `head` does, is no failure.
+pub(super) fn out(text: &str) -> Result<Exit, Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => Err(Failure::failed(format!("failed to write to stdout: {error}"))),
+    }
+}
+
+/// One value as a line of JSON to stdout.
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string(value).map_err(|error| Failure::failed(format!("failed to write JSON: {error}")))?;
+    say(&[&text])
+}
+
+/// A table that fits the screen.
+pub(super) fn table(head: Vec<Column>, rows: Vec<Vec<Cell>>) -> Result<(), Failure> {
+    let mut table = Table::new(head);
+    for row in rows {
+        table.row(row);
+    }
+    out(&table.render(WIDTH, Colour::of_stdout())).map(|_| ())
+}
+
+/// A short time: `840 us`, `12 ms`, `3.2 s`, then in words.
+pub(super) fn span(time: Duration) -> String {
+    match time.as_micros() {
+        0..1000 => format!("{} us", time.as_micros()),
+        1000..1_000_000 => format!("{} ms", time.as_millis()),
+        1_000_000..60_000_000 => format!("{:.1} s", time.as_secs_f64()),
+        _ => humane(time),
+    }
+}
+
+/// A remark to stderr.
+pub(super) fn note(text: &str) {
+    // Whoever closed stderr does not want to read it.
+    let _ = writeln!(std::io::stderr(), "witness: {text}");
+}
+
+/// An error and what caused it, on one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some libraries repeat their cause in their own words.
+        if !text.contains(&more) {
+            let _ = write!(text, ": {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

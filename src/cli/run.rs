@@ -1,0 +1,31 @@
+//! `witness run`: the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{block_on, once, open, print};
+use crate::daemon;
+use crate::exit::{Exit, Failure};
+use crate::probe::Prober;
+
+pub(super) fn run(config: Option<PathBuf>) -> Result<Exit, Failure> {
+    let config = Arc::new(open::config(config)?);
+    block_on(async move {
+        let ledger = open::writer(&config)?;
+        let Some(watch) = once::take_watch(&config, &ledger, "run").await? else {
+            return Err(Failure::failed("another witness watches with this database; stop it first"));
+        };
+        let shell = open::shell(&config, ledger.clone(), "run")?;
+        let prober = Prober::new(config.probes.clone())
+            .map_err(|error| Failure::usage(format!("failed to set up the probes: {error}")))?;
+        for notice in prober.notices() {
+            print::note(&notice);
+        }
+        let ended = daemon::run(shell, Arc::new(prober), open::retention(&config), &watch).await;
+        let released = ledger.call(move |ledger| ledger.release_lease(&watch)).await;
+        if let Err(error) = released {
+            tracing::warn!(%error, "the lease could not be released; it ends with this process");
+        }
+        ended.map(|()| Exit::Done)
+    })
+}
