@@ -167,9 +167,10 @@ name = "demo"
 database = "witness.db"
 interval = "1s"
 fast_interval = "1s"
+anchors = []
 
 [policy]
-strike_spacing = "1s"
+strike_spacing = "500ms"
 probation = "5s"
 
 [probes.https]
@@ -229,7 +230,7 @@ impl Play<'_> {
         for (node, strike) in &report.judgement.strikes {
             let count = report.judgement.nodes.iter().find(|one| one.node == *node).map_or(0, |one| one.strikes);
             let faults: Vec<String> = strike.faults.iter().map(|(probe, fault)| format!("{probe} {fault}")).collect();
-            self.say(&format!("{node} strike {count} of 4: {}", faults.join(", "))).await?;
+            self.say(&format!("{node} strike {count}: {}", faults.join(", "))).await?;
         }
         for action in &report.judgement.actions {
             let node = action.node.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -41,23 +41,17 @@ pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, sight: &Sight, 
     memory.pools.retain(|id, _| situation.fleet.pools.contains_key(id));
     for pool in situation.fleet.pools.values() {
         let mut of_pool = memory.pools.remove(&pool.id).unwrap_or_default();
-        let desk = Desk { policy, situation, sight, pool, nodes: &memory.nodes };
-        let returned = match situation.published.get(&pool.id) {
-            Some(published) => {
-                let returned = desk.reconcile(published, &mut of_pool, &mut decision);
-                desk.change(published, &mut of_pool, &mut decision);
-                returned
-            }
-            None => {
-                desk.hold_all(&of_pool, &mut decision);
-                Vec::new()
-            }
-        };
-        for id in returned {
-            if let Some(node) = memory.nodes.get_mut(&id) {
+        if let Some(published) = situation.published.get(&pool.id) {
+            let desk = Desk { policy, situation, sight, pool, nodes: &memory.nodes };
+            for id in desk.reconcile(published, &mut of_pool, &mut decision) {
                 // Old failures must not convict it again: it has proved itself since.
-                node.strikes.clear();
+                memory.nodes.entry(id).or_default().strikes.clear();
             }
+            let desk = Desk { policy, situation, sight, pool, nodes: &memory.nodes };
+            desk.change(published, &mut of_pool, &mut decision);
+        } else {
+            let desk = Desk { policy, situation, sight, pool, nodes: &memory.nodes };
+            desk.hold_all(&of_pool, &mut decision);
         }
         for action in decision.actions.iter().filter(|action| action.pool.as_ref() == Some(&pool.id)) {
             let Some(node) = action.node.as_ref().and_then(|id| memory.nodes.get_mut(id)) else { continue };

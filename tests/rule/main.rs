@@ -227,6 +227,7 @@ fn probation_brings_back_and_grows() {
     assert_eq!(actions(&back), ["reinstate n1 S4.probation"]);
     let after = world.ticks(1, 20, &[FINE]);
     assert_eq!((of(&after, "n1").standing, of(&after, "n1").strikes), (Standing::Serving, 0));
+    assert_eq!((actions(&after), holds(&after)), (vec![], vec![]));
     assert_eq!(world.in_dns().len(), 4);
     // The second time it takes twice as long.
     world.ticks(6, 20, &[FINE]);
