@@ -64,8 +64,8 @@ pub async fn prove(
     Ok(seen)
 }
 
-/// The servers to ask.
-async fn servers(pool: &Pool) -> Result<Vec<SocketAddr>, String> {
+/// The servers to ask: those that are configured, else those that the zone's NS records name.
+pub(crate) async fn servers(pool: &Pool) -> Result<Vec<SocketAddr>, String> {
     if !pool.nameservers.is_empty() {
         return Ok(pool.nameservers.clone());
     }

@@ -4,7 +4,10 @@
 //! it in [`Finding`]s too.
 
 mod files;
+mod live;
 mod machine;
+
+pub use live::check_live;
 
 use serde::Serialize;
 

@@ -48,6 +48,9 @@ pub use states::{NodeState, Standpoint};
 pub use tick::TickRecord;
 pub use view::{Chain, Counts, JudgementRow, Reader, View};
 
+/// The newest schema this program knows (`user_version`).
+pub const SCHEMA: u32 = store::KNOWN as u32;
+
 use cache::Cache;
 use error::Trouble;
 
