@@ -17,7 +17,7 @@ use witness::probe::Prober;
 use crate::support::net::{Full, Manners, Server, closed_port};
 use crate::support::pki::Authority;
 use crate::support::tls::{Script, TlsServer};
-use crate::support::{HOST, child, https_settings, is_child, ms, node, only, only_https, pass, see};
+use crate::support::{HOST, child, https_settings, is_child, ms, node, only, only_https, pass, resident, see};
 
 /// How the probe of a server that serves `config` and follows `script` ends.
 async fn check(
@@ -105,6 +105,33 @@ async fn statuses_are_judged() {
     let wants_503 = |settings: &mut HttpsProbe| settings.expect_status = vec![StatusRange { from: 503, to: 503 }];
     check(config(), Script::status("503 Service Unavailable"), &ca, wants_503, Outcome::Passed).await;
     check(config(), Script::status("200 OK"), &ca, wants_503, failed(Fault::Status(200))).await;
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_it_is_offered() {
+    let ca = Authority::new();
+    let offers = || {
+        let mut config = ca.server(HOST, -1, 90);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
+    };
+    let server = TlsServer::start(offers(), Script::Http2(200, "over two"));
+    let mut settings = https_settings(server.port, ca.file());
+    settings.expect_body = Some(Regex::new("over two").unwrap());
+    let seen = see(only_https(settings)).await;
+    assert_eq!(seen.outcome, Outcome::Passed, "{seen:?}");
+    assert!(seen.measured.connect_us < seen.measured.secure_us, "{seen:?}");
+    let heard = server.heard();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!(heard[0].head, format!("HTTP/2.0 https://{HOST}:{}/health", server.port));
+
+    check(offers(), Script::Http2(503, ""), &ca, |_| {}, failed(Fault::Shedding(503))).await;
+    let refuses = TlsServer::start(offers(), Script::Http2Refused);
+    let seen = see(only_https(https_settings(refuses.port, ca.file()))).await;
+    assert_eq!(seen.outcome, failed(Fault::Reset), "{seen:?}");
+    assert_eq!(refuses.heard().len(), 1, "nothing is retried");
+    // It agreed to HTTP/2 and speaks something else.
+    check(offers(), Script::status("200 OK"), &ca, |_| {}, failed(Fault::Reset)).await;
 }
 
 #[tokio::test]
@@ -314,13 +341,6 @@ fn a_client_for_each_node_costs_little() {
         eprintln!("measured: {each} bytes for each client");
         assert!(each < 8192, "{each} bytes for each client");
     });
-}
-
-/// Bytes of memory in use by this process.
-fn resident() -> u64 {
-    let told = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = told.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -118,4 +118,11 @@ pub(crate) fn pass(mut command: Command) {
     }
 }
 
+/// Bytes of memory in use by this process.
+pub(crate) fn resident() -> u64 {
+    let told = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = told.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+}
+
 const CHILD: &str = "WITNESS_PROBE_TEST_CHILD";
