@@ -17,7 +17,7 @@ use witness::probe::Prober;
 use crate::support::net::{Full, Manners, Server, closed_port};
 use crate::support::pki::Authority;
 use crate::support::tls::{Script, TlsServer};
-use crate::support::{HOST, child, https_settings, is_child, ms, node, only, only_https, pass, resident, see};
+use crate::support::{HOST, child, https_settings, is_child, look, ms, node, only, only_https, pass, resident, see};
 
 /// How the probe of a server that serves `config` and follows `script` ends.
 async fn check(
@@ -81,7 +81,7 @@ async fn every_address_of_a_node_is_asked_itself() {
     let ca = Authority::new();
     let server = TlsServer::start(ca.server(HOST, -1, 90), ok());
     let prober = Prober::new(only_https(https_settings(server.port, ca.file()))).unwrap();
-    let round = prober.round(&node(&["127.0.0.3", "127.0.0.2"])).await;
+    let round = look(&prober, &node(&["127.0.0.3", "127.0.0.2"])).await;
     let seen: Vec<_> = round.observations.iter().map(|seen| (seen.address.to_string(), seen.outcome)).collect();
     assert_eq!(seen, [("127.0.0.2".to_owned(), Outcome::Passed), ("127.0.0.3".to_owned(), Outcome::Passed)]);
     assert_eq!(server.heard().len(), 2);
@@ -268,13 +268,13 @@ async fn a_resumed_session_cannot_hide_an_expired_certificate() {
     let server = TlsServer::start(with_tickets(-90, 1), ok());
     let prober = Prober::new(only_https(https_settings(server.port, ca.file()))).unwrap();
     let careless = careless(&ca);
-    assert_eq!(only(prober.round(&node(&["127.0.0.1"])).await).outcome, Outcome::Passed);
+    assert_eq!(only(look(&prober, &node(&["127.0.0.1"])).await).outcome, Outcome::Passed);
     ask(&careless, server.port).await.unwrap();
 
     server.reconfigure(with_tickets(-90, -1));
     ask(&careless, server.port).await.expect("a resumed session is shown no certificate");
     assert!(server.heard().last().unwrap().resumed, "the server does resume sessions");
-    let seen = only(prober.round(&node(&["127.0.0.1"])).await);
+    let seen = only(look(&prober, &node(&["127.0.0.1"])).await);
     assert_eq!(seen.outcome, tls(TlsFault::Expired), "{seen:?}");
 }
 

@@ -7,11 +7,13 @@
 
 use std::process::Command;
 
-use witness::model::{Observation, ProbeKind, ProbeSettings, Round, SshLevel, SshProbe};
+use witness::model::{Observation, ProbeKind, ProbeSettings, SshLevel, SshProbe};
 use witness::probe::Prober;
 
 use crate::support::pki::Authority;
-use crate::support::{child, ending, https_settings, is_child, is_root, ms, node, pass, ping_settings, ssh_settings};
+use crate::support::{
+    child, ending, https_settings, is_child, is_root, look, ms, node, pass, ping_settings, ssh_settings,
+};
 
 /// Two namespaces, until dropped.
 struct World {
@@ -95,10 +97,6 @@ fn settings(ca: &Authority) -> ProbeSettings {
     }
 }
 
-fn look(prober: &Prober, runtime: &tokio::runtime::Runtime, address: &str) -> Round {
-    runtime.block_on(prober.round(&node(&[address])))
-}
-
 fn check(expected: &[(&str, [&str; 3])]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let prober = {
@@ -107,7 +105,7 @@ fn check(expected: &[(&str, [&str; 3])]) {
     };
     assert_eq!(prober.notices(), Vec::<String>::new());
     for (address, endings) in expected {
-        let round = look(&prober, &runtime, address);
+        let round = runtime.block_on(look(&prober, &node(&[address])));
         let seen = ProbeKind::ALL.map(|kind| ending(&round, kind));
         assert_eq!(seen, endings.map(str::to_owned), "{address}: {round:#?}");
     }
@@ -188,6 +186,6 @@ fn a_process_without_rights_is_told_once_and_blames_nobody() {
     let prober = Prober::new(ProbeSettings { ping: Some(ping_settings(1)), ..ProbeSettings::default() }).unwrap();
     let notices = prober.notices();
     assert!(notices.iter().any(|notice| notice.contains("ping_group_range")), "{notices:?}");
-    let seen: Vec<Observation> = look(&prober, &runtime, "127.0.0.1").observations;
+    let seen: Vec<Observation> = runtime.block_on(look(&prober, &node(&["127.0.0.1"]))).observations;
     assert_eq!(seen[0].outcome.to_string(), "inconclusive:unavailable", "{seen:?}");
 }

@@ -15,14 +15,14 @@ use witness::probe::Prober;
 
 use crate::support::net::{Full, Manners, Server, closed_port};
 use crate::support::sshd::{Sshd, fingerprint_of, keygen, user};
-use crate::support::{child, is_child, ms, node, node_at, only, only_ssh, pass, resident, see, ssh_settings};
+use crate::support::{child, is_child, look, ms, node, node_at, only, only_ssh, pass, resident, see, ssh_settings};
 
 const KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
 async fn with_pin(settings: SshProbe, pin: Fingerprint) -> Observation {
     let mut node = node(&["127.0.0.1"]);
     node.ssh_host_key = Some(pin);
-    only(Prober::new(only_ssh(settings)).unwrap().round(&node).await)
+    only(look(&Prober::new(only_ssh(settings)).unwrap(), &node).await)
 }
 
 fn note(seen: &Observation) -> &str {
