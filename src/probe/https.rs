@@ -149,6 +149,9 @@ impl HttpsProber {
             .resolve(host, SocketAddr::new(address, port))
             .connector_layer(MarkSecured)
             .pool_max_idle_per_host(0)
+            // For connections that live longer than a probe; each is a system call.
+            .tcp_keepalive(None)
+            .tcp_user_timeout(None)
             .no_proxy()
             .https_only(true)
             .referer(false)

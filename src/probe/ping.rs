@@ -199,7 +199,8 @@ impl Family {
         let buffer = enlarge(socket.get_native_sock());
         let replies = buffer / REPLY_COST / if kind == Type::RAW { 2 } else { 1 };
         let room = Semaphore::new(replies.clamp(FEWEST, Semaphore::MAX_PERMITS));
-        tracing::debug!(family = ?icmp, kind = ?kind, buffer, "icmp socket opened");
+        let name = if kind == Type::RAW { "raw" } else { "datagram" };
+        tracing::info!(family = ?icmp, kind = name, buffer, "icmp socket opened");
         Ok(Self { client, ident: next_ident(), kind, room })
     }
 }

@@ -82,12 +82,14 @@ async fn anchors_that_refuse_are_reached_and_silent_ones_are_not() {
     let reached = Server::start(Manners::Silent);
     let full = crate::support::net::Full::start().await;
     let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let mut settings = ProbeSettings {
-        https: Some(https_settings(1, Authority::new().file())),
+    let ca = Authority::new();
+    let mut https = https_settings(1, ca.file());
+    https.connect_timeout = Duration::from_millis(500);
+    let settings = ProbeSettings {
+        https: Some(https),
         anchors: vec![at(reached.port), at(closed_port()), at(full.port)],
         ..ProbeSettings::default()
     };
-    settings.https = None;
     let seen = Prober::new(settings).unwrap().anchors().await.unwrap();
     assert_eq!((seen.ok, seen.of), (2, 3));
     assert!(Prober::new(ProbeSettings::default()).unwrap().anchors().await.is_none());

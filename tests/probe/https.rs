@@ -17,7 +17,7 @@ use witness::probe::Prober;
 use crate::support::net::{Full, Manners, Server, closed_port};
 use crate::support::pki::Authority;
 use crate::support::tls::{Script, TlsServer};
-use crate::support::{HOST, child, https_settings, is_child, ms, node, only, only_https, pass, see};
+use crate::support::{HOST, child, https_settings, is_child, look, ms, node, only, only_https, pass, resident, see};
 
 /// How the probe of a server that serves `config` and follows `script` ends.
 async fn check(
@@ -81,7 +81,7 @@ async fn every_address_of_a_node_is_asked_itself() {
     let ca = Authority::new();
     let server = TlsServer::start(ca.server(HOST, -1, 90), ok());
     let prober = Prober::new(only_https(https_settings(server.port, ca.file()))).unwrap();
-    let round = prober.round(&node(&["127.0.0.3", "127.0.0.2"])).await;
+    let round = look(&prober, &node(&["127.0.0.3", "127.0.0.2"])).await;
     let seen: Vec<_> = round.observations.iter().map(|seen| (seen.address.to_string(), seen.outcome)).collect();
     assert_eq!(seen, [("127.0.0.2".to_owned(), Outcome::Passed), ("127.0.0.3".to_owned(), Outcome::Passed)]);
     assert_eq!(server.heard().len(), 2);
@@ -105,6 +105,33 @@ async fn statuses_are_judged() {
     let wants_503 = |settings: &mut HttpsProbe| settings.expect_status = vec![StatusRange { from: 503, to: 503 }];
     check(config(), Script::status("503 Service Unavailable"), &ca, wants_503, Outcome::Passed).await;
     check(config(), Script::status("200 OK"), &ca, wants_503, failed(Fault::Status(200))).await;
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_it_is_offered() {
+    let ca = Authority::new();
+    let offers = || {
+        let mut config = ca.server(HOST, -1, 90);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
+    };
+    let server = TlsServer::start(offers(), Script::Http2(200, "over two"));
+    let mut settings = https_settings(server.port, ca.file());
+    settings.expect_body = Some(Regex::new("over two").unwrap());
+    let seen = see(only_https(settings)).await;
+    assert_eq!(seen.outcome, Outcome::Passed, "{seen:?}");
+    assert!(seen.measured.connect_us < seen.measured.secure_us, "{seen:?}");
+    let heard = server.heard();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!(heard[0].head, format!("HTTP/2.0 https://{HOST}:{}/health", server.port));
+
+    check(offers(), Script::Http2(503, ""), &ca, |_| {}, failed(Fault::Shedding(503))).await;
+    let refuses = TlsServer::start(offers(), Script::Http2Refused);
+    let seen = see(only_https(https_settings(refuses.port, ca.file()))).await;
+    assert_eq!(seen.outcome, failed(Fault::Reset), "{seen:?}");
+    assert_eq!(refuses.heard().len(), 1, "nothing is retried");
+    // It agreed to HTTP/2 and speaks something else.
+    check(offers(), Script::status("200 OK"), &ca, |_| {}, failed(Fault::Reset)).await;
 }
 
 #[tokio::test]
@@ -241,13 +268,13 @@ async fn a_resumed_session_cannot_hide_an_expired_certificate() {
     let server = TlsServer::start(with_tickets(-90, 1), ok());
     let prober = Prober::new(only_https(https_settings(server.port, ca.file()))).unwrap();
     let careless = careless(&ca);
-    assert_eq!(only(prober.round(&node(&["127.0.0.1"])).await).outcome, Outcome::Passed);
+    assert_eq!(only(look(&prober, &node(&["127.0.0.1"])).await).outcome, Outcome::Passed);
     ask(&careless, server.port).await.unwrap();
 
     server.reconfigure(with_tickets(-90, -1));
     ask(&careless, server.port).await.expect("a resumed session is shown no certificate");
     assert!(server.heard().last().unwrap().resumed, "the server does resume sessions");
-    let seen = only(prober.round(&node(&["127.0.0.1"])).await);
+    let seen = only(look(&prober, &node(&["127.0.0.1"])).await);
     assert_eq!(seen.outcome, tls(TlsFault::Expired), "{seen:?}");
 }
 
@@ -314,13 +341,6 @@ fn a_client_for_each_node_costs_little() {
         eprintln!("measured: {each} bytes for each client");
         assert!(each < 8192, "{each} bytes for each client");
     });
-}
-
-/// Bytes of memory in use by this process.
-fn resident() -> u64 {
-    let told = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = told.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {

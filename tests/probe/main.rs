@@ -2,6 +2,8 @@
 //!
 //! Tests that need root or a program that is not there say `skipped:` and why.
 
+#![expect(clippy::unwrap_used, reason = "tests may, and so may what they lean on")]
+
 mod cancel;
 mod https;
 mod namespaces;

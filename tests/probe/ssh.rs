@@ -15,14 +15,14 @@ use witness::probe::Prober;
 
 use crate::support::net::{Full, Manners, Server, closed_port};
 use crate::support::sshd::{Sshd, fingerprint_of, keygen, user};
-use crate::support::{child, is_child, ms, node, node_at, only, only_ssh, pass, see, ssh_settings};
+use crate::support::{child, is_child, look, ms, node, node_at, only, only_ssh, pass, resident, see, ssh_settings};
 
 const KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
 async fn with_pin(settings: SshProbe, pin: Fingerprint) -> Observation {
     let mut node = node(&["127.0.0.1"]);
     node.ssh_host_key = Some(pin);
-    only(Prober::new(only_ssh(settings)).unwrap().round(&node).await)
+    only(look(&Prober::new(only_ssh(settings)).unwrap(), &node).await)
 }
 
 fn note(seen: &Observation) -> &str {
@@ -277,6 +277,39 @@ async fn a_thousand_hung_servers_are_done_in_one_timeout() {
         assert!(outcomes.keys().all(|outcome| expected.contains(outcome)), "{outcomes:?}");
         assert!(took < Duration::from_secs(8), "one after another they would take 2000 s, 256 at once 8 s: {took:?}");
     }
+}
+
+/// The library gives nothing back when it would have to wait while it takes a session down.
+#[test]
+fn sessions_that_are_cut_off_leave_no_memory_behind() {
+    if !is_child() {
+        return pass(child("ssh::sessions_that_are_cut_off_leave_no_memory_behind", &[]));
+    }
+    runtime().block_on(async {
+        let server = Server::start(Manners::Say("SSH-2.0-hung\r\n"));
+        let settings = SshProbe { timeout: ms(500), ..ssh_settings(server.port, SshLevel::Handshake) };
+        let prober = Arc::new(Prober::new(only_ssh(settings)).unwrap());
+        let batch = async || {
+            let rounds: Vec<_> = (0..200)
+                .map(|_| {
+                    let prober = Arc::clone(&prober);
+                    tokio::spawn(async move { prober.round(&node(&["127.0.0.1"])).await })
+                })
+                .collect();
+            for round in rounds {
+                assert_ne!(only(round.await.unwrap()).outcome, Outcome::Passed);
+            }
+        };
+        batch().await;
+        batch().await;
+        let before = resident();
+        for _ in 0..4 {
+            batch().await;
+        }
+        let grown = resident().saturating_sub(before);
+        eprintln!("measured: {grown} bytes more after 800 more sessions");
+        assert!(grown < 800 * 82_000 / 4, "{grown} bytes more after 800 more sessions");
+    });
 }
 
 #[tokio::test]

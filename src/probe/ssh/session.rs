@@ -8,6 +8,9 @@ use std::net::{self, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, Session};
 use tokio::io::Interest;
@@ -109,19 +112,36 @@ pub(super) async fn run(errand: Errand) -> Report {
 }
 
 async fn through(errand: Errand, progress: &mut Progress) -> Result<(), Stop> {
-    let line = Line::open(errand.stream, &errand.families)?;
+    let Errand { stream, families, expected, login, clock, .. } = errand;
+    let line = Line::open(stream, &families)?;
+    match along(&line, &expected, login.as_deref(), clock, progress).await {
+        // The library does not tell a connection that ended from one that makes no sense.
+        Err(Stop(Outcome::Failed(Fault::Protocol), why)) if line.is_closed() => {
+            Err(Stop(Outcome::Failed(Fault::Reset), why))
+        }
+        ended => ended,
+    }
+}
+
+async fn along(
+    line: &Line,
+    expected: &Expected,
+    login: Option<&SshLogin>,
+    clock: Stopwatch,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
     line.until_done(|session| session.clone().handshake()).await.map_err(|error| stop(&error, Stage::Handshake))?;
-    progress.secure_us = Some(errand.clock.micros());
+    progress.secure_us = Some(clock.micros());
 
     let (key, _) = line.session.host_key().ok_or_else(|| broken("the server showed no host key"))?;
     progress.shown = Family::of(key);
-    progress.note = Some(accept(key, &errand.expected)?);
+    progress.note = Some(accept(key, expected)?);
 
-    if let Some(login) = errand.login {
+    if let Some(login) = login {
         progress.stage = Stage::Login;
-        log_in(&line, &login, progress).await?;
+        log_in(line, login, progress).await?;
         progress.stage = Stage::Command;
-        run_command(&line, &login.command).await?;
+        run_command(line, &login.command).await?;
     }
     // Said once and not insisted on: it spares the server a line in its log.
     let _ = line.session.disconnect(None, "done", None);
@@ -305,11 +325,28 @@ impl Line {
             BlockDirections::Inbound | BlockDirections::None => Interest::READABLE,
         };
         let failed = |_| ssh2::Error::new(ErrorCode::Session(SOCKET_RECV), "the socket cannot be waited for");
-        self.socket.ready(wanted).await.map_err(failed)?;
-        // Readiness is taken back before the next step, not after: the step goes on until it would block, and what
-        // arrives meanwhile sets it again.
-        let _ = self.socket.try_io(wanted, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-        Ok(())
+        loop {
+            self.socket.ready(wanted).await.map_err(failed)?;
+            // The library also says that it would block when it has merely not got a whole packet yet and there is more
+            // to read. So the socket itself is asked, and only its own "no" makes us wait for the next event.
+            match self.socket.try_io(wanted, || self.ready_now(wanted)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn ready_now(&self, wanted: Interest) -> io::Result<()> {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, wanted.is_readable());
+        flags.set(PollFlags::OUT, wanted.is_writable());
+        let ready = poll(&mut [PollFd::new(&*self.socket, flags)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        if ready > 0 { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// Whether the server has closed or reset the connection.
+    fn is_closed(&self) -> bool {
+        !matches!(recv(&*self.socket, &mut [0; 1][..], RecvFlags::PEEK), Ok((1.., _)) | Err(Errno::AGAIN))
     }
 
     /// The ways to log in that the server names to `user`, separated by commas.

@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use witness::model::{
-    HttpsProbe, Name, Node, Observation, PingProbe, ProbeKind, ProbeSettings, Round, SshLevel, SshProbe, StatusRange,
+    HttpsProbe, Name, Node, Observation, Outcome, OwnFault, PingProbe, ProbeKind, ProbeSettings, Round, SshLevel,
+    SshProbe, StatusRange,
 };
 use witness::probe::Prober;
 
@@ -70,7 +71,20 @@ pub(crate) fn node_at(addresses: Vec<IpAddr>) -> Node {
 
 /// One round of a node at 127.0.0.1.
 pub(crate) async fn round(settings: ProbeSettings) -> Round {
-    Prober::new(settings).unwrap().round(&node(&["127.0.0.1"])).await
+    look(&Prober::new(settings).unwrap(), &node(&["127.0.0.1"])).await
+}
+
+/// A round of `node`. Where this machine is so busy that a probe calls itself starved, another.
+pub(crate) async fn look(prober: &Prober, node: &Node) -> Round {
+    for _ in 0..9 {
+        let round = prober.round(node).await;
+        let starved = Outcome::Inconclusive(OwnFault::Starved);
+        if round.observations.iter().all(|seen| seen.outcome != starved) {
+            return round;
+        }
+        eprintln!("this machine is busy: looking again");
+    }
+    prober.round(node).await
 }
 
 /// The only observation of a round of a node at 127.0.0.1.
@@ -116,6 +130,13 @@ pub(crate) fn pass(mut command: Command) {
     for line in said.lines().filter(|line| line.starts_with("measured:")) {
         eprintln!("{line}");
     }
+}
+
+/// Bytes of memory in use by this process.
+pub(crate) fn resident() -> u64 {
+    let told = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = told.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
 }
 
 const CHILD: &str = "WITNESS_PROBE_TEST_CHILD";

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// What to answer a request with.
 #[derive(Clone, Debug)]
@@ -22,6 +24,10 @@ pub(crate) enum Script {
     Redirect(String),
     /// Nothing, and close.
     Leave,
+    /// Over HTTP/2: this status and body.
+    Http2(u16, &'static str),
+    /// Over HTTP/2: the stream is refused.
+    Http2Refused,
 }
 
 impl Script {
@@ -87,6 +93,9 @@ impl Drop for TlsServer {
 async fn serve(stream: TcpStream, config: Arc<ServerConfig>, script: Script, heard: Arc<Mutex<Vec<Heard>>>) {
     // A client that does not like the certificate leaves here.
     let Ok(mut stream) = TlsAcceptor::from(config).accept(stream).await else { return };
+    if let Script::Http2(..) | Script::Http2Refused = script {
+        return serve_http2(stream, script, heard).await;
+    }
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -132,5 +141,21 @@ async fn serve(stream: TcpStream, config: Arc<ServerConfig>, script: Script, hea
         Script::Leave => {
             let _ = stream.shutdown().await;
         }
+        Script::Http2(..) | Script::Http2Refused => unreachable!("served above"),
+    }
+}
+
+async fn serve_http2(stream: TlsStream<TcpStream>, script: Script, heard: Arc<Mutex<Vec<Heard>>>) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let head = format!("{:?} {}", request.version(), request.uri());
+        heard.lock().unwrap().push(Heard { head, ..Heard::default() });
+        let Script::Http2(status, body) = script else {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            continue;
+        };
+        let response = http::Response::builder().status(status).body(()).unwrap();
+        let mut send = respond.send_response(response, false).unwrap();
+        send.send_data(Bytes::from_static(body.as_bytes()), true).unwrap();
     }
 }
