@@ -128,6 +128,9 @@ pub(crate) fn to_outcome(number: i64) -> Result<Outcome, Trouble> {
     let detail = number >> 8;
     let odd = || Trouble::unreadable("observation.outcome", number);
     let small = || u16::try_from(detail).map_err(|_| odd());
+    if detail != 0 && matches!(number & 255, 0..=3 | 8..=12) {
+        return Err(odd());
+    }
     Ok(Outcome::Failed(match number & 255 {
         0 => return Ok(Outcome::Passed),
         1 => Fault::Refused,
@@ -366,7 +369,9 @@ mod tests {
 
     #[test]
     fn rubbish_is_not_understood() {
-        for number in [14, 63, 65, 255, 4 + (8 << 8), 5 + (99 << 8), 6 - (1 << 8), 64 + (7 << 8), i64::MIN, i64::MAX] {
+        for number in
+            [14, 63, 65, 255, 4 + (8 << 8), 5 + (99 << 8), 6 - (1 << 8), 64 + (7 << 8), 256, i64::MIN, i64::MAX]
+        {
             assert!(matches!(to_outcome(number), Err(Trouble::Unreadable(..))), "{number}");
         }
         assert!(to_probe(3).is_err() && to_fleet(-1).is_err() && to_vantage(3).is_err());

@@ -139,7 +139,7 @@ pub(crate) fn events(db: &Connection, query: &HistoryQuery) -> Result<Vec<Event>
         }
     }
     // Sorting is stable, and each source gives its own events in the order they were written.
-    found.sort_by_key(|event| (event.at, event.what.rank()));
+    found.sort_by(|one, other| (one.at, one.what.rank(), &one.node).cmp(&(other.at, other.what.rank(), &other.node)));
     let surplus = found.len().saturating_sub(query.limit);
     found.drain(..surplus);
     Ok(found)
@@ -170,7 +170,7 @@ impl Search<'_> {
         let (columns, from, one) = (rounds::COLUMNS, backwards("observation", "o"), self.one("o.node"));
         let mut find = self.db.prepare_cached(&format!(
             "SELECT {columns}, n.name, j.id {from} JOIN node n ON n.id = o.node JOIN address a ON a.id = o.address \
-             LEFT JOIN note t ON t.id = o.note WHERE {one} AND {RANGE} LIMIT ?4"
+             LEFT JOIN note t ON t.id = o.note WHERE {one} AND {RANGE}, o.ended DESC, n.name DESC LIMIT ?4"
         ))?;
         let mut rows = find.query(params![self.number, self.query.from.0, self.query.to.0, self.limit])?;
         let first = into.len();
@@ -191,7 +191,7 @@ impl Search<'_> {
         let one = self.one("s.node");
         let mut find = self.db.prepare_cached(&format!(
             "SELECT s.at, s.judgement, n.name, s.faults FROM strike s JOIN node n ON n.id = s.node \
-             WHERE {one} AND s.at BETWEEN ?2 AND ?3 ORDER BY s.at DESC, s.id DESC LIMIT ?4"
+             WHERE {one} AND s.at BETWEEN ?2 AND ?3 ORDER BY s.at DESC, n.name DESC, s.id DESC LIMIT ?4"
         ))?;
         let mut rows = find.query(params![self.number, self.query.from.0, self.query.to.0, self.limit])?;
         let first = into.len();
@@ -240,7 +240,7 @@ impl Search<'_> {
     }
 
     fn holds(&self, into: &mut Vec<Event>) -> Result<(), Trouble> {
-        let which = format!("{} AND {RANGE} LIMIT ?4", self.one("h.node"));
+        let which = format!("{} AND {RANGE}, n.name DESC, h.id DESC LIMIT ?4", self.one("h.node"));
         let found = states::select_holds(self.db, &which, &self.range())?;
         into.extend(found.into_iter().rev().map(|(_, hold)| Event {
             at: hold.at,
@@ -252,7 +252,7 @@ impl Search<'_> {
     }
 
     fn actions(&self, kind: &str, into: &mut Vec<Event>) -> Result<(), Trouble> {
-        let which = format!("{} AND {kind} AND {RANGE} LIMIT ?4", self.one("c.node"));
+        let which = format!("{} AND {kind} AND {RANGE}, n.name DESC, c.id DESC LIMIT ?4", self.one("c.node"));
         let found = states::select_actions(self.db, &which, &self.range())?;
         into.extend(found.into_iter().rev().map(|(_, action)| Event {
             at: action.at,

@@ -80,7 +80,7 @@ pub(crate) fn news(
     let one = if node.is_some() { "s.node = ?1" } else { "?1 IS NULL" };
     let mut find = db.prepare_cached(&format!(
         "SELECT {STATE} FROM judgement j CROSS JOIN node_state s ON s.judgement = j.id JOIN node n ON n.id = s.node \
-         WHERE {one} AND j.at BETWEEN ?2 AND ?3 AND s.news = 1 ORDER BY j.at DESC, j.id DESC LIMIT ?4"
+         WHERE {one} AND j.at BETWEEN ?2 AND ?3 AND s.news = 1 ORDER BY j.at DESC, j.id DESC, n.name DESC LIMIT ?4"
     ))?;
     let mut rows = find.query(params![node, from.0, to.0, limit])?;
     let mut states = Vec::new();

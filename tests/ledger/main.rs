@@ -1,0 +1,12 @@
+//! The ledger, from outside: what it keeps, what it survives, what it says when it cannot.
+
+#![expect(clippy::unwrap_used, reason = "a test may; only clippy does not see that helpers are tests' own")]
+
+mod crash;
+mod files;
+mod kept;
+mod leases;
+mod narrated;
+mod pruned;
+mod shared;
+mod world;
