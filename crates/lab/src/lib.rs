@@ -6,6 +6,7 @@
 pub mod dnsserver;
 pub mod fleet;
 pub mod golden;
+pub mod internet;
 pub mod netns;
 pub mod node;
 pub mod ports;
