@@ -6,6 +6,7 @@
 pub mod dnsserver;
 pub mod fleet;
 pub mod golden;
+pub mod internet;
 pub mod namecheap;
 pub mod nameserver;
 pub mod netns;

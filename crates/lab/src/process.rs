@@ -146,6 +146,17 @@ pub fn node_program() -> io::Result<PathBuf> {
     Ok(program)
 }
 
+/// Lets this process open as many descriptors as it may, and returns how many that are. Ten thousand connections need
+/// more than the usual 1024.
+#[must_use]
+pub fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    // None stands for "without limit".
+    if raised.is_ok() { limit.maximum.unwrap_or(u64::MAX) } else { limit.current.unwrap_or(u64::MAX) }
+}
+
 /// Whether this process has all rights.
 #[must_use]
 pub fn is_root() -> bool {

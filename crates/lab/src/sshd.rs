@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 ///
-/// With the reason, in words for [`crate::skip`].
+/// With the reason, in words for [`crate::skip()`].
 pub fn available() -> Result<(), String> {
     for program in ["sshd", "ssh-keygen"] {
         if which(program).is_none() {

@@ -69,6 +69,7 @@ pub(crate) const TESTS: &[Need] = &[
     program("iproute2", "ip", "end to end in network namespaces"),
     server("nftables", "nft", &["nftables.service"], "end to end in network namespaces"),
     program("iputils-ping", "ping", "networks of the lab"),
+    program("curl", "curl", "the lab's internet, seen by curl"),
     program("python3", "python3", "registrars driven by other people's clients"),
 ];
 

@@ -14,12 +14,13 @@ const USAGE: &str = "\
 usage: witness-lab-node --listen IP:PORT --cert FILE --key FILE
            [--name NAME] [--ssh IP:PORT] [--token-file FILE]
            [--expired-cert FILE --expired-key FILE]
-           [--mode MODE] [--mode-file FILE] [--pid-file FILE] [--health-file FILE]
+           [--mode MODE] [--mode-file FILE] [--mode-done FILE] [--health-file FILE] [--pid-file FILE]
 
 Serves HTTPS until it is killed. MODE is healthy, refuse, reset, hang-tls, hang-http, hang-body, slow MILLISECONDS,
 status CODE, shedding SECONDS, bad-body, redirect URL, cut, endless, expired, tls12 or plain. --mode-file is read
-again ten times a second, and what it holds is the mode; so is --health-file, which holds the health document. Prints
-`listening on IP:PORT` when it does, and writes its process id to --pid-file after that.
+again ten times a second, and what it holds is the mode; once it is, --mode-done holds it, too. --health-file is read
+as often and holds the health document. Prints `listening on IP:PORT` when it does, and writes its process id to
+--pid-file after that.
 ";
 
 /// How often the files are read again.
@@ -64,7 +65,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         // A file that is not there, half written or wrong changes nothing; what is wrong is said once.
         if let Some(text) = changed(arguments.mode_file.as_deref(), &mut mode_text) {
             match text.parse::<Mode>() {
-                Ok(mode) => node.set(mode).unwrap_or_else(|error| eprintln!("witness-lab-node: {error}")),
+                Ok(mode) => match (node.set(mode.clone()), &arguments.mode_done) {
+                    (Ok(()), Some(path)) => fs::write(path, mode.to_string())?,
+                    (Ok(()), None) => {}
+                    (Err(error), _) => eprintln!("witness-lab-node: {error}"),
+                },
                 Err(error) => eprintln!("witness-lab-node: {error}"),
             }
         }
@@ -95,6 +100,7 @@ struct Arguments {
     token_file: Option<PathBuf>,
     mode: Mode,
     mode_file: Option<PathBuf>,
+    mode_done: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     health_file: Option<PathBuf>,
 }
@@ -124,6 +130,7 @@ impl Arguments {
             token_file: take("token-file").map(Into::into),
             mode: take("mode").map(|mode| mode.parse()).transpose()?.unwrap_or_default(),
             mode_file: take("mode-file").map(Into::into),
+            mode_done: take("mode-done").map(Into::into),
             pid_file: take("pid-file").map(Into::into),
             health_file: take("health-file").map(Into::into),
         };

@@ -54,7 +54,7 @@ pub enum NetError {
 ///
 /// # Errors
 ///
-/// With the reason, in words for [`crate::skip`].
+/// With the reason, in words for [`crate::skip()`].
 pub fn available() -> Result<(), String> {
     if !is_root() {
         return Err("network namespaces need root".to_owned());
