@@ -132,6 +132,7 @@ fn seconds(at: Time) -> u64 {
 mod tests {
     use hickory_proto::op::OpCode;
     use hickory_proto::rr::TSigResponseContext;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -213,5 +214,22 @@ mod tests {
         let plain = Message::response(7, OpCode::Update);
         let bytes = plain.to_vec().unwrap();
         assert_eq!(key.check(&plain, &bytes, b"", b"", true, NOW), Signature::Absent { error: None });
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_signature_does_not_panic(
+            flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let key = key("c2VjcmV0").unwrap();
+            let (_, mut bytes, previous) = answered(&key, NOW, None);
+            for (at, to) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] = to;
+            }
+            if let Ok(read) = Message::from_vec(&bytes) {
+                let _ = key.check(&read, &bytes, &previous, b"", true, NOW);
+            }
+        }
     }
 }

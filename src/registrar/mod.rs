@@ -236,3 +236,32 @@ pub enum RegistrarError {
     #[error("answer not trusted: {why}")]
     Untrusted { why: String },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ExecSettings, MockSettings, Name, Rfc2136Settings, TsigAlgorithm};
+
+    #[test]
+    fn each_kind_is_connected_by_its_name() {
+        let rfc2136 = Rfc2136Settings {
+            server: ([192, 0, 2, 53], 53).into(),
+            key_name: None,
+            algorithm: TsigAlgorithm::HmacSha256,
+            key: None,
+        };
+        for kind in [
+            RegistrarKind::Rfc2136(rfc2136),
+            RegistrarKind::Mock(MockSettings { file: "zone.json".into() }),
+            RegistrarKind::Exec(ExecSettings { command: vec!["true".to_owned()], environment: Vec::new() }),
+        ] {
+            let settings = RegistrarSettings {
+                name: Name::new("main").unwrap(),
+                timeout: Duration::from_secs(1),
+                refresh: Duration::from_secs(60),
+                kind,
+            };
+            assert_eq!(connect(&settings, "example.com").unwrap().describe().kind, settings.kind.name());
+        }
+    }
+}

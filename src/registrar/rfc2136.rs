@@ -99,7 +99,7 @@ impl Rfc2136 {
     async fn serial(&self, connection: &mut Connection) -> Result<u32, RegistrarError> {
         let question = Question { name: self.origin.clone(), rtype: WireType::SOA };
         let answer = self.ask(connection, &question, false).await?;
-        answer.serial(&question).ok_or_else(|| RegistrarError::Untrusted {
+        answer.serial(&question).ok_or_else(|| RegistrarError::Permanent {
             why: format!("{} names no SOA of {}: is that where the zone begins?", self.server, self.zone),
         })
     }
@@ -139,9 +139,11 @@ impl Rfc2136 {
     fn not_read(&self, error: &DnsError) -> RegistrarError {
         let why = error.to_string();
         match error {
-            DnsError::Refused { rcode, .. } if rcode == "REFUSED" || rcode == "NOTAUTH" => RegistrarError::Permanent {
-                why: format!("{why}: it does not hold zone {}, or does not let us ask", self.zone),
-            },
+            DnsError::Refused { rcode, .. } if ["REFUSED", "NOTAUTH", "NXDOMAIN"].contains(&rcode.as_str()) => {
+                RegistrarError::Permanent {
+                    why: format!("{why}: it does not hold zone {}, or does not let us ask", self.zone),
+                }
+            }
             DnsError::Name { .. } => RegistrarError::Permanent { why },
             DnsError::Rubbish { .. } => RegistrarError::Untrusted { why: format!("{}: {why}", self.server) },
             _ => RegistrarError::Transient { why },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use witness::model::{MockSettings, RecordType};
-use witness::registrar::{ApplyOutcome, Confirmation, Mock, Registrar, RegistrarError};
+use witness::registrar::{ApplyOutcome, Confirmation, Mock, MockZone, Registrar, RegistrarError};
 
 use crate::contract::{self, Provider};
 use crate::world::{TIMEOUT, ZONE, apex, approved, change, ips, key, keys};
@@ -263,4 +263,16 @@ async fn a_link_stays_a_link_and_permissions_stay() {
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(std::fs::metadata(&folder.file).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(folder.content()["sets"]["files A"]["addresses"], json!(["192.0.2.11", "192.0.2.12"]));
+}
+
+#[test]
+fn the_documentation_is_right() {
+    let text = include_str!("../../docs/registrars/mock.md");
+    let (_, rest) = text.split_once("```json\n").unwrap();
+    let (example, rest) = rest.split_once("```").unwrap();
+    assert_eq!(MockZone::parse(example.as_bytes()).unwrap().sets.len(), 2);
+    let faults: Vec<&str> = rest.split('`').filter(|code| code.starts_with("{\"fault\"")).collect();
+    assert_eq!(faults.len(), 9, "one row for each");
+    let all = example.trim_end().trim_end_matches('}').to_owned() + &format!(",\"faults\":[{}]}}", faults.join(","));
+    assert_eq!(MockZone::parse(all.as_bytes()).unwrap().faults.len(), 9);
 }

@@ -201,6 +201,12 @@ async fn what_the_server_does_not_hold_or_allow_is_told() {
         let error = elsewhere.observe(&[apex()]).await.unwrap_err();
         assert!(matches!(error, RegistrarError::Permanent { .. } | RegistrarError::Untrusted { .. }), "{error:?}");
 
+        // A name inside the zone is not where the zone begins.
+        for inside in ["files.example.com", "nowhere.example.com"] {
+            let error = Rfc2136::new(&settings(at), inside, TIMEOUT).unwrap().observe(&[apex()]).await.unwrap_err();
+            assert!(matches!(error, RegistrarError::Permanent { .. }), "{inside}: {error:?}");
+        }
+
         // An alias cannot carry addresses: that is neither absence nor trouble that passes.
         let error = client(at).observe(&[key("alias", RecordType::A)]).await.unwrap_err();
         let RegistrarError::Permanent { why } = error else { panic!("{error:?}") };

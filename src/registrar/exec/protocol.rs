@@ -173,6 +173,7 @@ fn short(value: &Value) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::super::Granularity;
     use super::*;
     use crate::model::RecordType;
 
@@ -238,6 +239,53 @@ mod tests {
             "apply" => applied(&answer).map(drop),
             "restore-info" => restore(&answer).map(drop),
             _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn the_documentation_is_right() {
+        let text = include_str!("../../../docs/registrars/exec.md");
+        let blocks: Vec<&str> =
+            text.split("```json\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+        let a = &apex()[..1];
+        let [observe, observed, apply, done, described, failed] = blocks.as_slice() else { panic!("{blocks:?}") };
+        let request = Request { sets: Some(a), ..Request::new("observe", "example.com") };
+        let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(value(std::str::from_utf8(&request.to_bytes()).unwrap()), value(observe));
+        let reading = sets(&parse(observed.as_bytes()).unwrap(), a).unwrap();
+        let plan: Plan = serde_json::from_value(value(apply)["plan"].clone()).unwrap();
+        let request = Request {
+            sets: Some(a),
+            reading: Some(&ZoneReading { token: "serial 7".to_owned(), ..reading }),
+            plan: Some(&plan),
+            ..Request::new("apply", "example.com")
+        };
+        assert_eq!(value(std::str::from_utf8(&request.to_bytes()).unwrap()), value(apply));
+        assert_eq!(applied(&value(done)), Ok(ApplyOutcome::Applied { receipt: "serial 8".to_owned() }));
+        let base = Description {
+            kind: "exec",
+            granularity: Granularity::Set,
+            compare_and_swap: CompareAndSwap::Reread,
+            ttl_min: None,
+            loses: "",
+            calls: (1, 3),
+            budget: None,
+        };
+        let said = description(&value(described), base);
+        assert_eq!((said.ttl_min, said.compare_and_swap), (Some(60), CompareAndSwap::Atomic));
+        assert_eq!(said.budget, Some((20, Duration::from_secs(60))));
+        assert!(matches!(error(&value(failed)), Some(RegistrarError::RateLimited { .. })));
+        // Every outcome that it lists is understood.
+        let (_, table) = text.split_once("| `outcome` | when |").unwrap();
+        let outcomes: Vec<&str> = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .filter_map(|line| line.split('`').nth(1))
+            .collect();
+        assert_eq!(outcomes.len(), 9);
+        for outcome in outcomes {
+            applied(&serde_json::json!({"outcome": outcome, "why": "w"})).unwrap();
         }
     }
 

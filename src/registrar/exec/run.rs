@@ -12,6 +12,8 @@ use crate::model::ExecSettings;
 
 /// The longest answer that is taken.
 const STDOUT_MAX: usize = 4 << 20;
+/// Shorter values, like a zone's number, are no secrets, and would tear words apart.
+const SECRET_MIN: usize = 6;
 /// How much of the end of what it complains is passed on.
 const TAIL: usize = 500;
 
@@ -128,7 +130,7 @@ fn tail(complaint: &[u8], settings: &ExecSettings) -> String {
 
 /// `text` without the secrets that the program was given: programs repeat them in what they complain of.
 pub(super) fn hushed(mut text: String, settings: &ExecSettings) -> String {
-    for (name, value) in settings.environment.iter().filter(|(_, value)| !value.expose().is_empty()) {
+    for (name, value) in settings.environment.iter().filter(|(_, value)| value.expose().len() >= SECRET_MIN) {
         text = text.replace(value.expose(), &format!("({name})"));
     }
     text

@@ -180,7 +180,7 @@ impl NameServer {
         loop {
             tries += 1;
             match Self::start_once(kind, spec) {
-                Err(StartError::Silent { .. }) if spec.listen.is_none() && tries < 3 => {}
+                Err(StartError::Silent { log, .. }) if spec.listen.is_none() && tries < 3 && taken(&log) => {}
                 ended => return ended,
             }
         }
@@ -238,7 +238,7 @@ impl NameServer {
     fn wait(&mut self, spec: &Spec) -> Result<(), StartError> {
         let mut waited = Duration::ZERO;
         while waited < PATIENCE {
-            if matches!(self.process.try_wait(), Ok(Some(_))) {
+            if matches!(self.process.try_wait(), Ok(Some(_))) || taken(&self.log()) {
                 break;
             }
             let answers =
@@ -258,11 +258,11 @@ impl NameServer {
     fn answers_inside(&self, spec: &Spec) -> bool {
         let at = format!("@{}", self.address.ip());
         let port = self.address.port().to_string();
-        for name in ["kdig", "dig"] {
+        for (name, patience) in [("kdig", "+retry=0"), ("dig", "+tries=1")] {
             let Some(tool) = program(name) else { continue };
             let tried = spec
                 .command(&tool)
-                .args([&at, "-p", &port, "+time=1", "+tries=1", "+short", &self.zone, "SOA"])
+                .args([&at, "-p", &port, "+time=1", patience, "+short", &self.zone, "SOA"])
                 .stdin(Stdio::null())
                 .stderr(Stdio::null())
                 .output();
@@ -279,6 +279,11 @@ impl Drop for NameServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Whether it says that its port is somebody else's. Not all of them end then.
+fn taken(log: &str) -> bool {
+    log.to_lowercase().contains("in use")
 }
 
 /// A port that is free for UDP and TCP on 127.0.0.1.
@@ -406,18 +411,6 @@ mod tests {
             assert!(!answers(address, "example.com"), "{kind} answers outside too");
             drop(server);
             assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{kind} still runs");
-        }
-    }
-
-    #[test]
-    fn a_server_that_cannot_start_says_why() {
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.available()) {
-            let spec = Spec::new("example.com", &["@ 60 IN A not-an-address"], &["@"]);
-            match NameServer::start(kind, &spec) {
-                // pdnsutil refuses the zone; the others say so in their log.
-                Err(StartError::Io { .. } | StartError::Silent { .. }) => {}
-                other => panic!("{kind}: {other:?}"),
-            }
         }
     }
 }
