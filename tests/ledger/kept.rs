@@ -11,8 +11,8 @@ use witness::ledger::{Ledger, LedgerError, TickRecord};
 use witness::model::{
     Action, ActionKind, AnchorRound, ClockReading, Fault, FleetVerdict, Guard, Hold, IntentState, Judgement, Measured,
     Memory, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Observation, Outcome, OwnFault, Pin, PinState, PoolMemory,
-    ProbeAdvice, ProbeKind, Request, RequestKind, Round, RuleId, Stage, Standing, Strike, Time, TlsFault, Vantage,
-    Withdrawal,
+    ProbeAdvice, ProbeKind, RecordType, Request, RequestKind, Round, RuleId, SetKey, Stage, Standing, Strike, Time,
+    TlsFault, Vantage, Withdrawal,
 };
 
 use crate::world::{clock, name, node, place, plan, sets, tick, ticked};
@@ -109,12 +109,10 @@ fn rule() -> impl Strategy<Value = RuleId> {
 }
 
 fn node_memory(of: usize) -> impl Strategy<Value = NodeMemory> {
-    let withdrawal = (time(), rule(), words(), any::<bool>(), any::<bool>())
-        .prop_map(|(at, rule, why, seen_out, by_hand)| Withdrawal { at, rule, why, seen_out, by_hand });
     (
         (standing(), option::of(time()), vec(strike(), 0..4), option::of(any_round(of))),
         (any::<u32>(), option::of(time()), any::<u32>()),
-        (option::of(withdrawal), vec(time(), 0..3)),
+        (option::of(time()), vec(any_round(of), 0..3), any::<u32>(), vec(time(), 0..3)),
     )
         .prop_map(|(first, counts, last)| NodeMemory {
             standing: first.0,
@@ -124,8 +122,28 @@ fn node_memory(of: usize) -> impl Strategy<Value = NodeMemory> {
             clean_rounds: counts.0,
             clean_since: counts.1,
             failed_rounds: counts.2,
-            withdrawal: last.0,
-            withdrawals: last.1.into(),
+            last_strike_at: last.0,
+            pending: last.1,
+            rounds_seen: last.2,
+            withdrawals: last.3.into(),
+        })
+}
+
+fn withdrawal() -> impl Strategy<Value = Withdrawal> {
+    let place = (select(vec!["@", "files"]), select(RecordType::ALL.to_vec()), any::<IpAddr>())
+        .prop_map(|(owner, rtype, address)| (SetKey { owner: owner.to_owned(), rtype }, address));
+    let places = || proptest::collection::btree_set(place.clone(), 0..3);
+    ((time(), time(), rule(), words()), (any::<bool>(), option::of(time()), any::<bool>()), places(), places())
+        .prop_map(|((at, asked_at, rule, why), (seen_out, returning_since, by_hand), places, left)| Withdrawal {
+            at,
+            asked_at,
+            rule,
+            why,
+            seen_out,
+            returning_since,
+            by_hand,
+            places,
+            left,
         })
 }
 
@@ -195,6 +213,7 @@ struct Step {
     strikes: Vec<(usize, Strike)>,
     actions: Vec<Action>,
     holds: Vec<Hold>,
+    out: BTreeMap<NodeId, Withdrawal>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -217,10 +236,10 @@ fn step() -> impl Strategy<Value = Step> {
         judgements,
         vec((0..4usize, strike()), 0..3),
         vec(action(), 0..3),
-        vec(hold(), 0..3),
+        (vec(hold(), 0..3), option::of(withdrawal())),
     )
-        .prop_map(|((at, fleet, vantage), there, rounds, fresh, forgotten, judged, strikes, actions, holds)| {
-            Step {
+        .prop_map(
+            |((at, fleet, vantage), there, rounds, fresh, forgotten, judged, strikes, actions, (holds, out))| Step {
                 at: 1_700_000_000_000 + at,
                 fleet,
                 vantage,
@@ -232,8 +251,9 @@ fn step() -> impl Strategy<Value = Step> {
                 strikes,
                 actions,
                 holds,
-            }
-        })
+                out: out.map(|out| (node(1), out)).into_iter().collect(),
+            },
+        )
 }
 
 /// What the shell would record for the step.
@@ -255,7 +275,10 @@ fn record(step: Step, memory: &mut Memory, latest: &mut BTreeMap<usize, NodeJudg
     memory.last = Some(now.clone());
     memory.rhythm_ms = VecDeque::from([step.at]);
     memory.isolated_at = (step.vantage == Vantage::Isolated).then_some(now.wall);
-    memory.pools.insert(name("files"), PoolMemory { changed_at: Some(now.wall), read_at: None });
+    memory.pools.insert(
+        name("files"),
+        PoolMemory { changed_at: Some(now.wall), members: Some([node(0)].into()), out: step.out },
+    );
     memory.holds = step.holds.clone();
     TickRecord {
         rounds: step.rounds,
