@@ -111,7 +111,9 @@ impl PingProber {
         let spacing = self.spacing();
         let echoes = (0..u32::from(self.settings.count)).map(|nth| {
             Box::pin(async move {
-                sleep(spacing * nth).await;
+                if nth > 0 {
+                    sleep(spacing * nth).await;
+                }
                 self.echo(family, address, end).await
             }) as BoxFuture<'_, (Echo, Duration)>
         });
