@@ -28,7 +28,7 @@ fn pings(network: &Network, target: &str) -> bool {
 }
 
 fn namespaces() -> String {
-    String::from_utf8(Command::new("ip").args(["netns", "list"]).output().unwrap().stdout).unwrap()
+    String::from_utf8(witness_lab::process::command("ip").args(["netns", "list"]).output().unwrap().stdout).unwrap()
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn what_the_dead_have_left_is_swept() {
     let pid = gone.id();
     gone.wait().unwrap();
     let stale = format!("wl-{pid}-0-n1");
-    assert!(Command::new("ip").args(["netns", "add", &stale]).status().unwrap().success());
+    assert!(witness_lab::process::command("ip").args(["netns", "add", &stale]).status().unwrap().success());
     let _network = Network::new().unwrap();
     assert!(!namespaces().contains(&stale));
 }
