@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::dns;
 use crate::exit::{Exit, Failure};
 use crate::model::{ActionKind, NodeId, RecordType};
-use crate::probe::{Observe, Prober};
+use crate::probe::{Prober, sweep};
 use crate::publish;
 use crate::tick::{Gathered, Report, Shell};
 
@@ -81,7 +81,7 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
     let ledger = open::writer(&stage.config)?;
     let mut shell = Shell::new(stage.config.clone(), ledger, "demo")
         .map_err(|error| Failure::failed(format!("failed to set up the registrar: {error}")))?;
-    let prober: Arc<dyn Observe> = Arc::new(
+    let prober = Arc::new(
         Prober::new(stage.config.probes.clone())
             .map_err(|error| Failure::failed(format!("failed to set up the probes: {error}")))?,
     );
@@ -201,7 +201,7 @@ file = "zone.json"
 /// The loop, a beat a second, telling what happens.
 struct Play<'a> {
     shell: &'a mut Shell,
-    prober: Arc<dyn Observe>,
+    prober: Arc<Prober>,
     dns: SocketAddr,
     beat: Instant,
     first: bool,
@@ -212,15 +212,7 @@ impl Play<'_> {
         sleep_until(self.beat).await;
         self.beat += BEAT;
         let nodes = self.shell.config().fleet.nodes.clone();
-        let mut rounds = Vec::new();
-        let mut work = tokio::task::JoinSet::new();
-        for node in nodes.into_values() {
-            let prober = self.prober.clone();
-            work.spawn(async move { prober.round(&node).await });
-        }
-        while let Some(round) = work.join_next().await {
-            rounds.extend(round.ok());
-        }
+        let (rounds, _) = sweep(&self.prober, nodes.into_values()).await;
         let gathered = Gathered { rounds, just_started: std::mem::take(&mut self.first), ..Gathered::default() };
         let report = self
             .shell

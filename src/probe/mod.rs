@@ -11,6 +11,7 @@ mod ping;
 mod setup;
 mod ssh;
 mod starvation;
+mod sweep;
 mod tls;
 mod trouble;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use setup::ProbeSetupError;
 pub use starvation::{Attention, Lost, Watchdog, judged};
+pub use sweep::sweep;
 
 use crate::clock::{self, Stopwatch};
 use crate::model::{AnchorRound, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};
@@ -56,6 +58,7 @@ impl Prober {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(ProbeSetupError::NoRuntime);
         }
+        sweep::raise_descriptors();
         Ok(Self {
             https: settings.https.clone().map(https::HttpsProber::new).transpose()?,
             ping: settings.ping.clone().map(ping::PingProber::new),
