@@ -18,6 +18,7 @@ mod trouble;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -28,7 +29,9 @@ pub use sweep::sweep;
 
 use crate::clock::{self, Stopwatch};
 use crate::model::{AnchorRound, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};
-use crate::registrar::BoxFuture;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs probes: the seam between the shell and the network.
 pub trait Observe: Send + Sync {

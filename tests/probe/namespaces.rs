@@ -97,6 +97,14 @@ fn settings(ca: &Authority) -> ProbeSettings {
     }
 }
 
+fn can_drop_rights() -> bool {
+    let can = is_root() && ["ip", "setpriv"].iter().all(|program| Command::new(program).arg("-V").output().is_ok());
+    if !can {
+        eprintln!("skipped: needs root and the programs ip and setpriv");
+    }
+    can
+}
+
 fn check(expected: &[(&str, [&str; 3])]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let prober = {
@@ -170,11 +178,28 @@ fn without_any_interface_everything_is_inconclusive() {
 }
 
 #[test]
+fn without_privileges_ten_thousand_lose_nothing_either() {
+    let test = "namespaces::without_privileges_ten_thousand_lose_nothing_either";
+    if !is_child() {
+        if !can_drop_rights() {
+            return;
+        }
+        let world = World::make("plain");
+        sysctl(&world.home, "net.ipv4.ping_group_range=0 2147483647");
+        let mut wrapper = vec!["ip", "netns", "exec", &world.home];
+        wrapper.extend(["setpriv", "--bounding-set=-all", "--inh-caps=-all"]);
+        return pass(child(test, &wrapper));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(crate::ping::ten_thousand());
+}
+
+#[test]
 fn a_process_without_rights_is_told_once_and_blames_nobody() {
     let test = "namespaces::a_process_without_rights_is_told_once_and_blames_nobody";
     if !is_child() {
-        if !is_root() || Command::new("setpriv").arg("--version").output().is_err() {
-            return eprintln!("skipped: needs root and the program setpriv");
+        if !can_drop_rights() {
+            return;
         }
         // Without CAP_NET_RAW and with the kernel's default for datagram sockets there is no way to ping.
         let world = World::make("bare");

@@ -94,6 +94,17 @@ pub(crate) fn fingerprint_of(public: &Path) -> Fingerprint {
     told.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Whether whoever runs this test may log in at all.
+pub(crate) fn may_log_in() -> bool {
+    let told = Command::new("getent").args(["passwd", &user()]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let may = !["nologin", "false"].iter().any(|shell| told.trim().ends_with(shell));
+    if !may {
+        eprintln!("skipped: {} has no shell to log in with", user());
+    }
+    may
+}
+
 /// Who runs this test.
 pub(crate) fn user() -> String {
     let told = Command::new("id").arg("-un").output().unwrap();
