@@ -9,7 +9,7 @@ use std::time::Duration;
 use witness::ledger::{Ledger, Retention};
 use witness::model::{IntentState, Time};
 
-use crate::world::{INTERVAL, START, child, child_argument, name, place, plan, sets, tick};
+use crate::world::{INTERVAL, START, child, child_argument, disk, name, plan, sets, tick};
 
 const SEEDS: u64 = 200;
 
@@ -42,7 +42,7 @@ fn child_that_writes() {
 
 #[test]
 fn killed_at_any_moment() {
-    let (_dir, path) = place();
+    let (_dir, path) = disk();
     let mut ticks = 0;
     let mut reported: BTreeMap<i64, IntentState> = BTreeMap::new();
     for seed in 0..SEEDS {
