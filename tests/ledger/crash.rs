@@ -107,3 +107,20 @@ fn killed_at_any_moment() {
     }
     assert!(ticks > u32::try_from(SEEDS).unwrap(), "the children came to write: {ticks}");
 }
+
+#[test]
+fn killed_while_it_is_created() {
+    for seed in 0..60u64 {
+        let (_dir, path) = disk();
+        let mut process =
+            child("crash::child_that_writes", path.to_str().unwrap()).stdout(Stdio::null()).spawn().unwrap();
+        // Most of these are before the first tick, some after it.
+        std::thread::sleep(Duration::from_micros(seed.wrapping_mul(2_654_435_761) % 25_000));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let mut ledger = Ledger::open(&path).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        ledger.view().integrity().unwrap();
+        let mut memory = ledger.memory().unwrap();
+        ledger.record_tick(&tick(i64::from(memory.ticks_seen) + 1, 4, &mut memory)).unwrap();
+    }
+}

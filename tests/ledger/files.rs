@@ -101,7 +101,7 @@ fn damage_is_told_and_not_overwritten() {
     let mut memory = Memory::default();
     let error = ledger.record_tick(&tick(400, 4, &mut memory)).unwrap_err();
     assert!(matches!(&error, LedgerError::Corrupt { .. }), "{error}");
-    assert!(error.to_string().contains(".recover"), "{error}");
+    assert!(error.to_string().contains("keep a copy of the file with its -wal file"), "{error}");
     assert!(!error.is_transient());
 
     // Even the first page.
