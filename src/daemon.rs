@@ -24,7 +24,8 @@ const GRACE: Duration = Duration::from_millis(1500);
 pub const WATCH_FOR: Duration = Duration::from_secs(600);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(60);
-/// Rows that one tick may prune.
+/// Old rows that go after each tick, besides twice as many as the tick has written: enough to catch up, few enough not to
+/// hold up the next.
 const PRUNE_ROWS: usize = 2000;
 /// Rounds that may wait to be judged, per node; the oldest are dropped.
 const BACKLOG: usize = 32;
@@ -117,6 +118,7 @@ pub async fn run(
                         () = stop.wait() => (timeout(GRACE, tick).await.ok(), true),
                     }
                 };
+                let written: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
                 match report {
                     Some(Ok(report)) => {
                         gathered = Gathered::default();
@@ -149,8 +151,8 @@ pub async fn run(
                     let kept = shell.ledger().call(move |ledger| ledger.renew_lease(&guard, &now, WATCH_FOR)).await;
                     kept.map_err(|error| Failure::failed(format!("failed to keep watching: {error}")))?;
                 }
-                let keep = retention;
-                let pruned = shell.ledger().call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS)).await;
+                let (keep, rows) = (retention, PRUNE_ROWS + 2 * written);
+                let pruned = shell.ledger().call(move |ledger| ledger.prune(clock::now(), &keep, rows)).await;
                 if let Err(error) = pruned {
                     tracing::warn!(%error, "old rows could not be removed");
                 }
