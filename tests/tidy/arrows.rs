@@ -34,9 +34,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ("registrar", &["model", "clock", "dns"]),
     // The shell.
     ("exit", &["model"]),
-    ("tick", &["model", "clock", "rule", "dns", "probe", "ledger", "registrar", "config"]),
+    // Places to die at, in debug builds; it names nothing.
+    ("crash", &[]),
+    ("tick", &["model", "clock", "rule", "dns", "probe", "ledger", "registrar", "config", "crash"]),
+    // What a change looks like from outside, written down.
+    ("publish", &["model", "clock", "dns", "ledger"]),
     ("replay", &["model", "rule", "config"]),
-    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "exit"]),
+    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
     ("check", &["*"]),
     ("demo", &["*"]),
     ("cli", &["*"]),
