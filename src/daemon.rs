@@ -58,6 +58,8 @@ pub async fn run(
     let mut proofs = JoinSet::new();
     let mut busy: BTreeSet<NodeId> = BTreeSet::new();
     let mut asking = false;
+    // Other people's hosts are asked once an interval while all is well.
+    let mut anchors_due = Instant::now();
     let tick_every = policy.fast_interval.min(policy.interval);
     let mut ticker = interval_at(Instant::now() + tick_every, tick_every);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,6 +77,10 @@ pub async fn run(
         match event {
             Event::Round(round) => {
                 busy.remove(&round.node);
+                if round.failed() {
+                    // Whose fault it was, the anchors tell, and they must be asked after it.
+                    anchors_due = Instant::now();
+                }
                 gathered.rounds.push(round);
                 if gathered.rounds.len() > BACKLOG * nodes.len() {
                     gathered.rounds.remove(0);
@@ -99,8 +105,9 @@ pub async fn run(
             Event::TickDue => {
                 while work.try_join_next().is_some() {}
                 while proofs.try_join_next().is_some() {}
-                if !asking {
+                if !asking && anchors_due <= Instant::now() {
                     asking = true;
+                    anchors_due = Instant::now() + policy.interval;
                     let (prober, results) = (prober.clone(), results.clone());
                     work.spawn(async move {
                         let anchors = prober.anchors().await;
