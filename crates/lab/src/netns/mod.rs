@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -32,6 +33,9 @@ const PREFIX: &str = "wl-";
 /// Every port of the hub has this address, which is all that hosts know of it.
 const GATEWAY_V4: &str = "169.254.1.1";
 const GATEWAY_V6: &str = "fe80::1";
+
+/// How long the kernel may take to notice that a link is up.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// The network could not be made or changed.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +150,9 @@ impl Network {
             ip(&["-n", inside, "address", "add", &whole(*address), "dev", "eth0", "nodad"])?;
         }
         self.plug_hub(&host)?;
-        self.plug_host(&host)
+        self.plug_host(&host)?;
+        self.settle(&host);
+        Ok(())
     }
 
     /// The names of the hosts.
@@ -216,7 +222,10 @@ impl Network {
     ///
     /// When there is no such host or `ip` fails.
     pub fn link_up(&self, host: &str) -> Result<(), NetError> {
-        self.plug_host(self.host(host)?)
+        let host = self.host(host)?;
+        self.plug_host(host)?;
+        self.settle(host);
+        Ok(())
     }
 
     /// Pulls the cable at the hub: the host keeps its routes, but has no carrier; the hub has no route to it.
@@ -234,7 +243,10 @@ impl Network {
     ///
     /// When there is no such host or `ip` fails.
     pub fn plug(&self, host: &str) -> Result<(), NetError> {
-        self.plug_hub(self.host(host)?)
+        let host = self.host(host)?;
+        self.plug_hub(host)?;
+        self.settle(host);
+        Ok(())
     }
 
     /// Puts a rule into the host's own firewall, about packets that come in; rules add up until
@@ -308,6 +320,20 @@ impl Network {
         ip(&["-n", inside, "-6", "route", "replace", "default", "via", GATEWAY_V6, "dev", "eth0"])
     }
 
+    /// Waits until both ends of a cable have noticed that it is in: the kernel looks once a second, and until then what
+    /// is sent is lost. The other end may be down by intention, so that it comes to nothing is no error.
+    fn settle(&self, host: &Host) {
+        let is_up = |namespace: &str, device: &str| {
+            let shown = process::command("ip").args(["-n", namespace, "-o", "link", "show", device]).output();
+            shown.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("state UP"))
+        };
+        wait_until(SETTLED, || is_up(&host.namespace, "eth0") && is_up(&self.hub, &host.port));
+        // Who was looked for in vain is given up a moment later, with what is sent until then.
+        for (namespace, device) in [(&host.namespace, "eth0"), (&self.hub, host.port.as_str())] {
+            let _ = ip(&["-n", namespace, "neighbour", "flush", "dev", device]);
+        }
+    }
+
     fn sysctl_in(&self, namespace: &str, key: &str, value: &str) -> Result<(), NetError> {
         // The files under /proc/sys/net are those of whoever reads them, so the writer must be inside.
         let write = "[ ! -e \"$1\" ] || printf %s \"$2\" > \"$1\"";
@@ -365,7 +391,7 @@ fn remove(namespace: &str) {
         for pid in left.iter().filter_map(|pid| pid.parse().ok()) {
             process::signal(pid, Signal::KILL);
         }
-        wait_until(std::time::Duration::from_secs(5), || pids().is_empty());
+        wait_until(SETTLED, || pids().is_empty());
     }
     let _ = ip(&["netns", "delete", namespace]);
 }
