@@ -335,7 +335,7 @@ fn child_that_hits_a_limit() {
 fn in_own_mounts(mount: &str, path: &Path) -> Option<Command> {
     let allowed = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     if !allowed.is_ok_and(|out| out.status.success()) {
-        eprintln!("skipped: this user may not make mount namespaces (unshare -rm)");
+        witness_lab::skip_machine("a ledger on a full or read-only disk", "this user may not make mount namespaces");
         return None;
     }
     let role = if mount.contains("tmpfs") { "files::child_that_fills" } else { "files::child_that_opens" };

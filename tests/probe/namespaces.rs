@@ -77,7 +77,7 @@ fn at_home(test: &str, name: &str, change: impl FnOnce(&World)) -> bool {
         return true;
     }
     if !is_root() || Command::new("ip").arg("-V").output().is_err() {
-        eprintln!("skipped: network namespaces need root and the program ip");
+        witness_lab::skip("probes in network namespaces", "root and iproute2 are needed");
         return false;
     }
     let world = World::make(name);
@@ -100,7 +100,7 @@ fn settings(ca: &Authority) -> ProbeSettings {
 fn can_drop_rights() -> bool {
     let can = is_root() && ["ip", "setpriv"].iter().all(|program| Command::new(program).arg("-V").output().is_ok());
     if !can {
-        eprintln!("skipped: needs root and the programs ip and setpriv");
+        witness_lab::skip("probes without rights", "root, iproute2 and setpriv (util-linux) are needed");
     }
     can
 }

@@ -13,7 +13,7 @@ use crate::support::{node, node_at, only, only_ping, ping_settings};
 fn available(prober: &Prober) -> bool {
     let notices = prober.notices();
     for notice in &notices {
-        eprintln!("skipped: {notice}");
+        witness_lab::skip("ping of a real host", notice);
     }
     notices.is_empty()
 }
@@ -30,7 +30,7 @@ async fn a_host_that_answers_passes_over_both_protocols() {
             || seen.outcome == Outcome::Inconclusive(OwnFault::NoRoute)
         {
             assert_eq!(address, "::1", "{seen:?}");
-            eprintln!("skipped: no IPv6 on this machine");
+            witness_lab::skip_machine("ping over IPv6", "there is no IPv6 on this machine");
             continue;
         }
         assert_eq!(seen.outcome, Outcome::Passed, "{address}: {seen:?}");

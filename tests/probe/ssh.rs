@@ -153,7 +153,11 @@ impl Agent {
     fn start(socket: &Path, key: &Path) -> Option<Self> {
         let agent =
             Command::new("ssh-agent").arg("-D").arg("-a").arg(socket).stdout(std::process::Stdio::null()).spawn();
-        let agent = Self(agent.inspect_err(|_| eprintln!("skipped: no ssh-agent")).ok()?);
+        let agent = Self(
+            agent
+                .inspect_err(|_| witness_lab::skip("ssh login by agent", "ssh-agent is not installed (openssh-client)"))
+                .ok()?,
+        );
         for _ in 0..100 {
             let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", socket).status().unwrap();
             if added.success() {

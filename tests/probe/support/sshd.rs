@@ -21,7 +21,7 @@ impl Sshd {
     /// is no sshd.
     pub(crate) fn start(kinds: &[&str], more: &str) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            eprintln!("skipped: no sshd");
+            witness_lab::skip("ssh against a real sshd", "sshd is not installed (openssh-server)");
             return None;
         }
         // Root's sshd wants this directory.
@@ -100,7 +100,7 @@ pub(crate) fn may_log_in() -> bool {
     let told = String::from_utf8(told.stdout).unwrap();
     let may = !["nologin", "false"].iter().any(|shell| told.trim().ends_with(shell));
     if !may {
-        eprintln!("skipped: {} has no shell to log in with", user());
+        witness_lab::skip_machine("ssh login", &format!("{} has no shell to log in with", user()));
     }
     may
 }
