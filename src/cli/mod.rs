@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod hand;
 mod history;
+mod judge;
 mod judgement;
 mod once;
 mod open;
@@ -57,6 +58,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Withdraw(args) => hand::hand(config, &args, crate::model::RequestKind::Withdraw),
         Command::Pin(args) => pin::pin(config, &args),
         Command::Unpin(args) => pin::unpin(config, &args),
+        Command::Judge(args) => judge::judge(&args),
         Command::Check(args) => check::check(config, &args),
         Command::Zone(command) => zone::zone(config, &command),
         Command::Completions { shell } => completions::completions(shell),
