@@ -24,7 +24,8 @@ const GRACE: Duration = Duration::from_millis(1500);
 pub const WATCH_FOR: Duration = Duration::from_secs(600);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(60);
-/// Rows that one tick may prune.
+/// Old rows that go after each tick, besides twice as many as the tick has written: enough to catch up, few enough not to
+/// hold up the next.
 const PRUNE_ROWS: usize = 2000;
 /// Rounds that may wait to be judged, per node; the oldest are dropped.
 const BACKLOG: usize = 32;
@@ -57,6 +58,8 @@ pub async fn run(
     let mut proofs = JoinSet::new();
     let mut busy: BTreeSet<NodeId> = BTreeSet::new();
     let mut asking = false;
+    // Other people's hosts are asked once an interval while all is well.
+    let mut anchors_due = Instant::now();
     let tick_every = policy.fast_interval.min(policy.interval);
     let mut ticker = interval_at(Instant::now() + tick_every, tick_every);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,6 +77,10 @@ pub async fn run(
         match event {
             Event::Round(round) => {
                 busy.remove(&round.node);
+                if round.failed() {
+                    // Whose fault it was, the anchors tell, and they must be asked after it.
+                    anchors_due = Instant::now();
+                }
                 gathered.rounds.push(round);
                 if gathered.rounds.len() > BACKLOG * nodes.len() {
                     gathered.rounds.remove(0);
@@ -98,8 +105,9 @@ pub async fn run(
             Event::TickDue => {
                 while work.try_join_next().is_some() {}
                 while proofs.try_join_next().is_some() {}
-                if !asking {
+                if !asking && anchors_due <= Instant::now() {
                     asking = true;
+                    anchors_due = Instant::now() + policy.interval;
                     let (prober, results) = (prober.clone(), results.clone());
                     work.spawn(async move {
                         let anchors = prober.anchors().await;
@@ -117,6 +125,7 @@ pub async fn run(
                         () = stop.wait() => (timeout(GRACE, tick).await.ok(), true),
                     }
                 };
+                let written: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
                 match report {
                     Some(Ok(report)) => {
                         gathered = Gathered::default();
@@ -149,8 +158,8 @@ pub async fn run(
                     let kept = shell.ledger().call(move |ledger| ledger.renew_lease(&guard, &now, WATCH_FOR)).await;
                     kept.map_err(|error| Failure::failed(format!("failed to keep watching: {error}")))?;
                 }
-                let keep = retention;
-                let pruned = shell.ledger().call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS)).await;
+                let (keep, rows) = (retention, PRUNE_ROWS + 2 * written);
+                let pruned = shell.ledger().call(move |ledger| ledger.prune(clock::now(), &keep, rows)).await;
                 if let Err(error) = pruned {
                     tracing::warn!(%error, "old rows could not be removed");
                 }

@@ -7,8 +7,8 @@ use clap_complete::Shell;
 
 use crate::model::{Name, PinState};
 
-/// Keeps the DNS of a small fleet honest: nodes that do not serve leave it, nodes that do come back, and an overloaded
-/// fleet never loses a node that way.
+/// Keeps the DNS of a small fleet honest: nodes that do not serve leave it, nodes that do come back, and the last ones
+/// are never taken.
 #[derive(Debug, Parser)]
 #[command(name = "witness", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {

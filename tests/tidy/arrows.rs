@@ -34,9 +34,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ("registrar", &["model", "clock", "dns"]),
     // The shell.
     ("exit", &["model"]),
-    ("tick", &["model", "clock", "rule", "dns", "probe", "ledger", "registrar", "config"]),
+    // Places to die at in tests: knows nobody.
+    ("crash", &[]),
+    // After a change: whether the name servers show it.
+    ("publish", &["model", "clock", "dns", "ledger"]),
+    ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config", "publish"]),
     ("replay", &["model", "rule", "config"]),
-    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "exit"]),
+    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
     ("check", &["*"]),
     ("demo", &["*"]),
     ("cli", &["*"]),
