@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -89,7 +90,7 @@ pub struct StatusArgs {
     pub node: Option<Name>,
     /// As a monitoring plugin: one line, and exit code 0 all serving, 1 something withdrawn, suspect or pinned, 2 a pool at
     /// its floor, overload or isolation, 3 unknown
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub check: bool,
     /// As JSON
     #[arg(long)]
@@ -123,7 +124,7 @@ pub struct HistoryArgs {
     #[arg(long, value_delimiter = ',', default_value = "strikes,verdicts,changes,holds")]
     pub kind: Vec<Kind>,
     /// The newest this many
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = at_least_one)]
     pub limit: usize,
     /// As JSON Lines
     #[arg(long)]
@@ -161,8 +162,8 @@ pub struct HandArgs {
 pub struct PinArgs {
     /// Which node
     pub node: Name,
-    /// in: keep it in DNS; out: keep it out; ignore: leave it exactly as it is
-    #[arg(value_parser = pin_state)]
+    /// Which order
+    #[arg(value_parser = pin_state())]
     pub state: PinState,
     /// For how long: every pin ends by itself
     #[arg(long = "for", value_name = "SPAN")]
@@ -216,7 +217,7 @@ pub enum ZoneCommand {
         #[arg(long)]
         pool: Option<Name>,
         /// The newest this many
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = at_least_one)]
         limit: usize,
         /// As JSON
         #[arg(long)]
@@ -238,11 +239,19 @@ pub enum ZoneCommand {
     },
 }
 
-fn pin_state(text: &str) -> Result<PinState, String> {
-    match text {
-        "in" => Ok(PinState::In),
-        "out" => Ok(PinState::Out),
-        "ignore" => Ok(PinState::Ignore),
-        _ => Err("one of in, out, ignore".to_owned()),
-    }
+fn pin_state() -> impl TypedValueParser<Value = PinState> {
+    PossibleValuesParser::new([
+        PossibleValue::new("in").help("Keep it in DNS whatever the probes say"),
+        PossibleValue::new("out").help("Keep it out of DNS whatever the probes say"),
+        PossibleValue::new("ignore").help("Leave it exactly as it is"),
+    ])
+    .map(|text| match text.as_str() {
+        "in" => PinState::In,
+        "out" => PinState::Out,
+        _ => PinState::Ignore,
+    })
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1 on".to_owned())
 }

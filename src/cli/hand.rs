@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::args::HandArgs;
 use super::{block_on, once, open, print};
-use crate::daemon::tell;
 use crate::exit::{Exit, Failure};
 use crate::model::{ActionKind, NodeId, Request, RequestKind};
 use crate::tick::Report;
@@ -25,7 +24,6 @@ pub(super) fn hand(config: Option<PathBuf>, args: &HandArgs, kind: RequestKind) 
         let request = Request { node: args.node.clone(), kind, force: args.force, reason: args.reason.clone() };
         gathered.requests = vec![request];
         let report = once::act(&mut shell, &gathered).await?;
-        tell(&report);
         if args.json {
             print::json(&super::judgement::as_json(&report))?;
         }
@@ -63,6 +61,10 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
             return Err(Failure::failed(format!("failed to change zone {}: {}", change.plan.zone, change.note)));
         }
         say(&format!("{} {node}: {}", wanted, change.state.map_or("planned", crate::model::IntentState::name)))?;
+    }
+    // The whole fleet was judged; what else came of it is said, too.
+    for action in report.judgement.actions.iter().filter(|action| action.node.as_ref() != Some(node)) {
+        say(&format!("besides: {}", print::action(action)))?;
     }
     let mut refused = false;
     for hold in report.judgement.holds.iter().filter(|hold| hold.node == *node && hold.kind == wanted) {

@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod hand;
 mod history;
+mod json;
 mod judge;
 mod judgement;
 mod once;
@@ -67,7 +68,7 @@ pub fn run(cli: Cli) -> Exit {
         Ok(exit) => exit,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("witness: {}", failure.message);
+                print::note(&failure.message);
             }
             failure.exit
         }

@@ -1,5 +1,6 @@
 //! `witness once`: one tick for cron.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,15 +30,24 @@ pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Fai
             let gathered = observe(&config, config.fleet.nodes.values()).await?;
             let report = shell.dry_run(&gathered).await.map_err(open::tick_failure)?;
             print(&report, &config, args.json)?;
+            remark(&report);
             return Ok(exit_of(&report));
         }
         let ledger = open::writer(&config)?;
-        let Some(watch) = take_watch(&config, &ledger, "once").await? else { return Ok(Exit::Done) };
+        let Some(watch) = take_watch(&config, &ledger, "once").await? else {
+            print::note("nothing to do");
+            return Ok(Exit::Done);
+        };
         let mut shell = open::shell(&config, ledger.clone(), "once")?;
         let gathered = observe(&config, config.fleet.nodes.values()).await?;
         let report = act(&mut shell, &gathered).await?;
-        tell(&report);
         print(&report, &config, args.json)?;
+        if std::io::stdout().is_terminal() {
+            // A person has just read it all.
+            remark(&report);
+        } else {
+            tell(&report);
+        }
         prove(&shell, &report, config.witness.once_deadline).await?;
         let keep = open::retention(&config);
         ledger
@@ -67,7 +77,7 @@ pub(super) async fn take_watch(
     match lease {
         LeaseState::Held(guard) => Ok(Some(guard)),
         LeaseState::Busy(by) => {
-            print::note(&format!("{} is watching already; nothing to do", by.holder));
+            print::note(&format!("{} is watching already", by.holder));
             Ok(None)
         }
     }
@@ -121,6 +131,13 @@ pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> R
         }
     }
     Ok(())
+}
+
+/// What could not be done, on stderr.
+pub(super) fn remark(report: &Report) {
+    for failure in &report.failures {
+        print::note(failure);
+    }
 }
 
 fn exit_of(report: &Report) -> Exit {

@@ -83,7 +83,11 @@ pub(super) fn known_node(config: &Config, node: &Name) -> Result<(), Failure> {
     if config.fleet.nodes.contains_key(node) {
         return Ok(());
     }
-    let names = config.fleet.nodes.keys().map(Name::as_str);
-    let meant = nearest(node.as_str(), names).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-    Err(Failure::usage(format!("there is no node {node} in {}{meant}", config.path.display())))
+    Err(Failure::usage(unknown("node", node, config.fleet.nodes.keys(), config)))
+}
+
+/// That there is no such node or pool, and which was meant.
+pub(super) fn unknown<'a>(what: &str, name: &Name, all: impl Iterator<Item = &'a Name>, config: &Config) -> String {
+    let meant = nearest(name.as_str(), all.map(Name::as_str)).map(|name| format!("; did you mean {name}?"));
+    format!("there is no {what} {name} in {}{}", config.path.display(), meant.unwrap_or_default())
 }

@@ -13,7 +13,7 @@ pub(super) fn run(config: Option<PathBuf>) -> Result<Exit, Failure> {
     block_on(async move {
         let ledger = open::writer(&config)?;
         let Some(watch) = once::take_watch(&config, &ledger, "run").await? else {
-            return Err(Failure::failed("another witness watches with this database; stop it first"));
+            return Err(Failure::failed("failed to start: no two may watch with one database; stop the other first"));
         };
         let shell = open::shell(&config, ledger.clone(), "run")?;
         let prober = Prober::new(config.probes.clone())

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 
 use crate::model::{
-    Action, AnchorRound, ClockReading, FleetVerdict, Hold, Intent, NodeId, Pin, PoolId, PublishedSets, Request, Round,
-    Strike, Time, Vantage,
+    Action, AnchorRound, ClockReading, FleetVerdict, Hold, Intent, Memory, NodeId, Pin, PoolId, PublishedSets, Request,
+    Round, Strike, Time, Vantage,
 };
 
 use super::error::{LedgerError, Trouble};
@@ -16,7 +16,7 @@ use super::names::{find_node, to_name};
 use super::states::from_json;
 use super::{
     LeaseInfo, Ledger, NodeState, PastPin, Publication, Snapshot, SnapshotEntry, Standpoint, cache, code, intents,
-    lease, pins, rounds, states, store,
+    lease, pins, remembered, rounds, states, store,
 };
 
 /// A read-only connection to a ledger. It never makes the writer wait.
@@ -402,6 +402,14 @@ impl<'a> View<'a> {
             }
             Err(Trouble::Done(LedgerError::Corrupt { path: self.path.to_owned(), what: first }))
         })
+    }
+
+    /// What the rule remembers, as of the last tick.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn memory(&self) -> Result<Memory, LedgerError> {
+        self.ask(remembered::load)
     }
 
     /// A number that changes when another connection has written.
