@@ -158,7 +158,7 @@ fn of_fleet(config: &Config, chain: &Chain) -> String {
 fn of_node(config: &Config, chain: &Chain, state: &NodeState) -> String {
     let judged = &state.judged;
     let node = &judged.node;
-    let mut text = format!("{node} is {}, {}\n", judgement::standing(judged), judged.verdict);
+    let mut text = format!("{node}: standing {}, verdict {}\n", judgement::standing(judged), judged.verdict);
     text.push_str("  seen\n");
     let evidence = chain.rounds.iter().rfind(|round| round.node == *node).or(state.evidence.as_ref());
     for one in evidence.iter().flat_map(|round| &round.observations) {
