@@ -101,5 +101,5 @@ fn a_node_that_still_serves_is_held() {
 fn an_answer_with_a_wrong_status() {
     let stage = Stage::new();
     stage.fleet.nodes[3].set(Mode::Status(500)).unwrap();
-    assert_snapshot!(stage.session(&["once", "once", "explain slice4", "check --live"]));
+    assert_snapshot!(stage.session(&["once", "once", "explain slice4", "history --kind strikes", "check --live"]));
 }

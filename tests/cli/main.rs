@@ -8,4 +8,5 @@ mod hand;
 mod help;
 mod loop_;
 mod pipes;
+mod reference;
 mod troubled;
