@@ -12,7 +12,7 @@ pub(super) fn run(config: Option<PathBuf>) -> Result<Exit, Failure> {
     let config = Arc::new(open::config(config)?);
     block_on(async move {
         let ledger = open::writer(&config)?;
-        let Some(watch) = once::take_watch(&config, &ledger, "run").await? else {
+        let Some(watch) = once::take_watch(&config, &ledger, "run", "").await? else {
             return Err(Failure::failed("failed to start: no two may watch with one database; stop the other first"));
         };
         let shell = open::shell(&config, ledger.clone(), "run")?;
