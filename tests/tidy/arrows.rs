@@ -25,16 +25,18 @@ const TABLE: &[(&str, &[&str])] = &[
     // Pure verbs over the values: no clock, no input, no output.
     ("rule", &["model"]),
     ("clock", &["model"]),
+    // Places to die at, in debug builds.
+    ("crash", &[]),
     // Wires. They do not know the rule, nor each other.
     ("dns", &["model", "clock"]),
     ("probe", &["model", "clock"]),
-    ("ledger", &["model", "clock"]),
+    ("ledger", &["model", "clock", "crash"]),
     ("config", &["model", "clock"]),
     // Asks name servers and sends them updates.
-    ("registrar", &["model", "clock", "dns"]),
+    ("registrar", &["model", "clock", "crash", "dns"]),
     // The shell.
     ("exit", &["model"]),
-    ("tick", &["model", "clock", "rule", "dns", "probe", "ledger", "registrar", "config"]),
+    ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config"]),
     ("replay", &["model", "rule", "config"]),
     ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "exit"]),
     ("check", &["*"]),

@@ -1,0 +1,1 @@
+//! A registrar that fails or lies.
