@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -157,10 +157,6 @@ impl World {
     /// How often the registrar has written.
     pub(crate) fn writes(&self) -> u64 {
         self.zone()["serial"].as_u64().unwrap() - 1
-    }
-
-    pub(crate) fn addresses(&self, set: &str) -> BTreeSet<IpAddr> {
-        addresses_in(&self.zone(), set)
     }
 
     /// Which nodes are in the zone; that the pool's two sets agree is a part of every check.
@@ -391,9 +387,4 @@ pub(crate) fn seeds(default: u64) -> u64 {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("WITNESS_CRASH_SEEDS={text:?} is no number")),
         Err(_) => default,
     }
-}
-
-/// Whether a file of this name is there.
-pub(crate) fn is_there(path: &Path) -> bool {
-    path.exists()
 }
