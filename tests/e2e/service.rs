@@ -81,7 +81,7 @@ fn only_ssh_is_broken_and_the_classic_rule_beside_it() {
     for node in ["n1", "n2"] {
         let of_node: Vec<_> = alerts.iter().filter(|alert| alert["node"] == node).collect();
         assert_eq!(of_node.len(), 1, "one alert for {node}, and nothing else: {alerts:#?}");
-        assert_eq!(of_node[0]["detail"]["kind"], "alert");
+        assert_eq!(of_node[0]["detail"]["a"], "alert");
     }
     assert!(watch.events("change").is_empty());
     assert_eq!(watch.check().0, 1, "{}", watch.check().1);

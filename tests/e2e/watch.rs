@@ -122,7 +122,7 @@ impl Watch {
     pub(crate) fn wait_held(&self, node: &str, guard: &str) {
         self.wait(&format!("{node} is held by {guard}"), |status| {
             let holds = status["holds"].as_array()?;
-            holds.iter().any(|hold| hold["node"] == node && hold["guard"] == guard).then_some(())
+            holds.iter().any(|hold| hold["n"] == node && hold["guard"] == guard).then_some(())
         });
     }
 
