@@ -36,15 +36,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("registrar", &["model", "clock", "crash", "dns"]),
     // The shell.
     ("exit", &["model"]),
-<<<<<<< HEAD
     // Places to die at in tests: knows nobody.
     ("crash", &[]),
     // After a change: whether the name servers show it.
     ("publish", &["model", "clock", "dns", "ledger"]),
     ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config", "publish"]),
-=======
-    ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config"]),
->>>>>>> crash
     ("replay", &["model", "rule", "config"]),
     ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
     ("check", &["*"]),
