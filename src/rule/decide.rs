@@ -284,7 +284,10 @@ impl Desk<'_> {
             return match (still || self.policy.rule == RuleSet::Classic, ask_again) {
                 (false, _) if now.since(out.asked_at) >= 2 * self.pool.ttl => Wish::Drop,
                 (false, _) | (true, false) => Wish::Nothing,
-                (true, true) => Wish::want(ActionKind::Withdraw, out.rule.clone(), out.why.clone(), Authority::Rule),
+                (true, true) => {
+                    let why = if is_ours(&out.rule) { explain::strikes(self.policy, memory) } else { out.why.clone() };
+                    Wish::want(ActionKind::Withdraw, out.rule.clone(), why, Authority::Rule)
+                }
             };
         }
         let automatic = self.policy.reinstate == crate::model::Reinstatement::Auto
