@@ -295,7 +295,12 @@ impl Desk<'_> {
                 (false, _) | (true, false) => Wish::Nothing,
                 (true, true) => {
                     // Told anew: the words it was first told with have counted who stays already.
-                    let why = format!("{}; asked for before, and not followed", explain::strikes(self.policy, memory));
+                    let why = match is_ours(&out.rule) {
+                        true => {
+                            format!("{}; asked for before, and not followed", explain::strikes(self.policy, memory))
+                        }
+                        false => out.why.clone(),
+                    };
                     Wish::want(ActionKind::Withdraw, out.rule.clone(), why, Authority::Rule)
                 }
             };
