@@ -50,6 +50,8 @@ pub enum Command {
     Pin(PinArgs),
     /// End a pin
     Unpin(UnpinArgs),
+    /// The rule over stdio: JSON Lines of observations in, one judgement a tick out
+    Judge(JudgeArgs),
     /// The configuration and this machine: every problem at once
     Check(CheckArgs),
     /// What the registrar holds, and copies of it
@@ -176,6 +178,14 @@ pub struct PinArgs {
 pub struct UnpinArgs {
     /// Which node
     pub node: Name,
+}
+
+/// `witness judge`
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// A file with a [policy], or `classic` for the original script's rule; otherwise the trace's own
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
 }
 
 /// `witness check`
