@@ -150,7 +150,7 @@ pub struct HandArgs {
     #[arg(long)]
     pub force: bool,
     /// Why, for the ledger
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
     /// The judgement as JSON
     #[arg(long)]
@@ -225,7 +225,8 @@ pub enum ZoneCommand {
     },
     /// Put the nodes' addresses back to where they stood in a copy; nothing else in the zone is touched
     Restore {
-        /// The number of the copy
+        /// The number of the copy, as `zone snapshots` lists it
+        #[arg(value_parser = number)]
         snapshot: i64,
         /// Only say what would be changed
         #[arg(long)]
@@ -254,4 +255,8 @@ fn pin_state() -> impl TypedValueParser<Value = PinState> {
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1 on".to_owned())
+}
+
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a whole number, as `witness zone snapshots` lists them".to_owned())
 }

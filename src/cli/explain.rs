@@ -47,11 +47,12 @@ pub(super) fn explain(path: Option<PathBuf>, args: &ExplainArgs) -> Result<Exit,
         Some(node) => {
             let before = decided_before(&view, node, id).map_err(failed)?;
             for state in &chain.nodes {
+                text.push('\n');
                 text.push_str(&of_node(&config, &chain, state));
             }
             text.push_str(&done(&chain, Some(node)));
             if let Some((at, number, action)) = before {
-                text.push_str("before that\n");
+                text.push_str("\nbefore\n");
                 let what = print::action(&action);
                 text.push_str(&print::indented(2, &format!("{} (judgement {number}): {what}", local(at))));
             }
@@ -158,7 +159,7 @@ fn of_fleet(config: &Config, chain: &Chain) -> String {
 fn of_node(config: &Config, chain: &Chain, state: &NodeState) -> String {
     let judged = &state.judged;
     let node = &judged.node;
-    let mut text = format!("{node} is {}, {}\n", judgement::standing(judged), judged.verdict);
+    let mut text = format!("{node}: standing {}, verdict {}\n", judgement::standing(judged), judged.verdict);
     text.push_str("  seen\n");
     let evidence = chain.rounds.iter().rfind(|round| round.node == *node).or(state.evidence.as_ref());
     for one in evidence.iter().flat_map(|round| &round.observations) {
@@ -178,7 +179,7 @@ fn of_node(config: &Config, chain: &Chain, state: &NodeState) -> String {
         ),
     ));
     for strike in strikes {
-        text.push_str(&print::indented(4, &format!("  {}  {}", local(strike.at), print::faults(strike))));
+        text.push_str(&print::indented(4, &format!("{} {}", local(strike.at), print::faults(strike))));
     }
     text.push_str("  concluded\n");
     text.push_str(&print::indented(4, &format!("by rule {}: {}", judged.rule, judged.why)));
@@ -226,13 +227,18 @@ fn why_nothing_else(config: &Config, chain: &Chain, state: &NodeState, evidence:
     if let Some(pin) = &judged.pin {
         reasons.push(format!("pinned {} until {}: {}", pin.state, local(pin.until), pin.reason));
     }
+    let withdrawn = chain
+        .actions
+        .iter()
+        .any(|action| action.what.kind == ActionKind::Withdraw && action.what.node.as_ref() == Some(&judged.node));
     let failed = evidence.is_some_and(Round::failed);
-    let by_hand = ["H1.", "H3."].iter().any(|rule| judged.rule.0.starts_with(rule));
+    let by_hand = judged.why.contains("only a person");
     match judged.standing {
         Standing::Serving | Standing::Suspect if judged.strikes > 0 && judged.strikes < policy.strikes => {
             reasons.push(format!("not withdrawn: {} of {} strikes", judged.strikes, policy.strikes));
         }
         Standing::Serving | Standing::Suspect => {}
+        Standing::Withdrawn if withdrawn => {}
         Standing::Withdrawn | Standing::Probation if by_hand => {
             reasons.push(format!("not put back: a person took it out; `witness reinstate {}` ends that", judged.node));
         }
@@ -258,11 +264,11 @@ fn why_nothing_else(config: &Config, chain: &Chain, state: &NodeState, evidence:
     if !passed.is_empty() {
         reasons.push(format!("not dead: {} passed", passed.join(", ")));
     }
+    if !round.strikes() {
+        reasons.push("no strike: a node that says it has too much to do is alive, and honest".to_owned());
+        return reasons;
+    }
     let convicts = round.faults().any(|(probe, _)| policy.convict.contains(&probe));
-    let withdrawn = chain
-        .actions
-        .iter()
-        .any(|action| action.what.kind == ActionKind::Withdraw && action.what.node.as_ref() == Some(&judged.node));
     if !convicts && !withdrawn {
         let may: Vec<&str> = policy.convict.iter().map(|probe| probe.name()).collect();
         reasons.push(format!("not convicted: only {} may cost a node its record", may.join(" and ")));
@@ -273,28 +279,28 @@ fn why_nothing_else(config: &Config, chain: &Chain, state: &NodeState, evidence:
 /// What was changed, and what became of it.
 fn done(chain: &Chain, node: Option<&NodeId>) -> String {
     let concerns = |action: &Action| node.is_none_or(|node| action.node.as_ref() == Some(node));
-    let mut text = String::new();
+    let mut text = "\ndone\n".to_owned();
+    let mut say = |indent, line: &str| text.push_str(&print::indented(indent, line));
+    let mut changed = false;
     for (intent, publications) in chain.intents.iter().filter(|(intent, _)| intent.plan.because.iter().any(concerns)) {
-        text.push_str(&format!("change {} of zone {}\n", intent.id, intent.plan.zone));
+        changed = true;
         for change in &intent.plan.changes {
-            text.push_str(&print::indented(2, &change.to_string()));
+            say(2, &format!("change {} of zone {}, {change}", intent.id, intent.plan.zone));
         }
-        text.push_str(&print::indented(2, &format!("{} {}: {}", local(intent.state_at), intent.state, intent.note)));
+        say(4, &format!("{} {}: {}", local(intent.state_at), intent.state, intent.note));
         for publication in publications {
-            let line = match publication.seen {
-                Some(seen) => format!("{} name server {} shows it", local(seen), publication.server),
-                None => format!(
-                    "{} name server {} does not show it: {}",
-                    local(publication.at),
-                    publication.server,
-                    publication.note
+            let server = &publication.server;
+            match publication.seen {
+                Some(seen) => say(4, &format!("{} name server {server} shows it", local(seen))),
+                None => say(
+                    4,
+                    &format!("{} name server {server} does not show it: {}", local(publication.at), publication.note),
                 ),
-            };
-            text.push_str(&print::indented(2, &line));
+            }
         }
     }
-    if text.is_empty() {
-        return "the DNS was not changed\n".to_owned();
+    if !changed {
+        say(2, "the DNS was not changed");
     }
     text
 }

@@ -54,17 +54,20 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
     let mut acted = false;
     for change in report.changes.iter().filter(of_node) {
         acted = true;
-        for line in &change.plan.changes {
-            say(&format!("{}: {line}", change.plan.zone))?;
-        }
         if !change.is_written() && change.state != Some(crate::model::IntentState::Unneeded) {
             return Err(Failure::failed(format!("failed to change zone {}: {}", change.plan.zone, change.note)));
+        }
+        for line in &change.plan.changes {
+            say(&format!("{}: {line}", change.plan.zone))?;
         }
         say(&format!("{} {node}: {}", wanted, change.state.map_or("planned", crate::model::IntentState::name)))?;
     }
     // The whole fleet was judged; what else came of it is said, too.
     for action in report.judgement.actions.iter().filter(|action| action.node.as_ref() != Some(node)) {
         say(&format!("besides: {}", print::action(action)))?;
+    }
+    if let Some(failure) = report.failures.first().filter(|_| !acted) {
+        return Err(Failure::failed(format!("failed to {wanted} {node}: {failure}")));
     }
     let mut refused = false;
     for hold in report.judgement.holds.iter().filter(|hold| hold.node == *node && hold.kind == wanted) {
@@ -74,11 +77,8 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
     if refused && !acted {
         return Ok(Exit::Refused);
     }
-    if let Some(failure) = report.failures.first().filter(|_| !acted) {
-        return Err(Failure::failed(failure.clone()));
-    }
     if !acted {
-        let state = if kind == RequestKind::Withdraw { "not in DNS already" } else { "in DNS already" };
+        let state = if kind == RequestKind::Withdraw { "out of DNS already" } else { "in DNS already" };
         say(&format!("{node} is {state}: nothing to do"))?;
     }
     Ok(Exit::Done)

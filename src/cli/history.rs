@@ -17,7 +17,7 @@ use crate::ledger::{Event, EventKind, Happening, HistoryQuery};
 pub(super) fn history(path: Option<PathBuf>, args: &HistoryArgs) -> Result<Exit, Failure> {
     let config = open::config_to_read(path)?;
     let since = config::duration(&args.since)
-        .map_err(|error| Failure::usage(format!("--since: {error}; such as 30m, 24h, 7d")))?;
+        .map_err(|error| Failure::usage(format!("--since: {error}; write it as 30m, 24h or 7d")))?;
     let reader = open::reader(&config)?;
     let now = clock::now();
     let query = HistoryQuery {

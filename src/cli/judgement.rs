@@ -6,7 +6,7 @@ use super::format::{Cell, Column, Style, local};
 use super::{json, print};
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::model::{NodeJudgement, NodeVerdict, Standing};
+use crate::model::{ActionKind, NodeJudgement, NodeVerdict, Standing};
 use crate::tick::{Outcome, Report};
 
 /// The judgement as the contract has it, and the changes.
@@ -47,7 +47,7 @@ pub(super) fn print(report: &Report, config: &Config) -> Result<(), Failure> {
         judgement.fleet,
         judgement.vantage
     )])?;
-    let rows = judgement.nodes.iter().map(|node| row(node, config));
+    let rows = judgement.nodes.iter().map(|node| row(&as_changed(node, report), config));
     print::table(HEAD.map(Column::new).into(), rows.collect())?;
     let mut text = String::new();
     for node in judgement.nodes.iter().filter(|node| is_remarkable(node)) {
@@ -66,6 +66,17 @@ pub(super) fn print(report: &Report, config: &Config) -> Result<(), Failure> {
         }
     }
     print::out(&text).map(|_| ())
+}
+
+/// The node as it is in DNS after the changes that the registrar confirmed.
+fn as_changed(node: &NodeJudgement, report: &Report) -> NodeJudgement {
+    let mut node = node.clone();
+    for change in report.changes.iter().filter(|change| change.is_written()) {
+        for action in change.plan.because.iter().filter(|action| action.node.as_ref() == Some(&node.node)) {
+            node.in_dns.insert(change.plan.pool.clone(), action.kind == ActionKind::Reinstate);
+        }
+    }
+    node
 }
 
 /// What every table of nodes begins with.

@@ -34,8 +34,7 @@ pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Fai
             return Ok(exit_of(&report));
         }
         let ledger = open::writer(&config)?;
-        let Some(watch) = take_watch(&config, &ledger, "once").await? else {
-            print::note("nothing to do");
+        let Some(watch) = take_watch(&config, &ledger, "once", "; nothing to do").await? else {
             return Ok(Exit::Done);
         };
         let mut shell = open::shell(&config, ledger.clone(), "once")?;
@@ -62,11 +61,12 @@ pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Fai
     })
 }
 
-/// Takes the lease of those who watch, or says who has it.
+/// Takes the lease of those who watch, or says who has it, and what `then` comes of it.
 pub(super) async fn take_watch(
     config: &Config,
     ledger: &LedgerHandle,
     command: &str,
+    then: &str,
 ) -> Result<Option<LeaseGuard>, Failure> {
     let holder = Holder::this(config.witness.name.as_str(), command);
     let now = clock::read();
@@ -77,7 +77,7 @@ pub(super) async fn take_watch(
     match lease {
         LeaseState::Held(guard) => Ok(Some(guard)),
         LeaseState::Busy(by) => {
-            print::note(&format!("{} is watching already", by.holder));
+            print::note(&format!("{} is watching already{then}", by.holder));
             Ok(None)
         }
     }

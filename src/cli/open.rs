@@ -71,7 +71,7 @@ pub(super) fn retention(config: &Config) -> Retention {
 }
 
 pub(super) fn ledger_failure(error: &LedgerError) -> Failure {
-    Failure::failed(print::chain(error))
+    Failure::failed(format!("failed to {}", print::chain(error)))
 }
 
 pub(super) fn tick_failure(error: TickError) -> Failure {

@@ -17,8 +17,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 pub(super) fn pin(path: Option<PathBuf>, args: &PinArgs) -> Result<Exit, Failure> {
     let config = open::config(path)?;
     open::known_node(&config, &args.node)?;
-    let span =
-        config::duration(&args.span).map_err(|error| Failure::usage(format!("--for: {error}; such as 30m, 2h, 1d")))?;
+    let span = config::duration(&args.span)
+        .map_err(|error| Failure::usage(format!("--for: {error}; write it as 30m, 2h or 1d")))?;
     if span.is_zero() {
         return Err(Failure::usage("--for: a pin needs a length, such as 2h"));
     }
@@ -73,7 +73,8 @@ fn below_keep(config: &Config, pin: &Pin) -> Result<Vec<String>, Failure> {
         let stay = states.iter().filter(stays).count();
         (stay < keep && states.iter().any(is_in)).then(|| {
             format!(
-                "{stay} of pool {} would stay and {keep} must, so guard keep leaves {} in DNS until more of them serve",
+                "{stay} of pool {} would stay and {keep} must: guard keep leaves {} in DNS, and whatever else is pinned \
+                 out, until more of them serve",
                 pool.id, pin.node
             )
         })

@@ -1,5 +1,6 @@
 //! `witness status`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,7 +84,23 @@ fn read(config: &Config, reader: &Reader, node: Option<&NodeId>) -> Result<Optio
     let pins = view.pins(now)?;
     let mut states = view.states(last.id, None)?;
     states.retain(|state| config.fleet.nodes.contains_key(&state.judged.node));
+    let mut readings = BTreeMap::new();
+    for pool in config.fleet.pools.keys() {
+        // Not where the registrar could not be read since.
+        let known = states.iter().any(|state| state.judged.in_dns.contains_key(pool));
+        if let Some((_, sets)) = view.last_reading(pool)?.filter(|_| known) {
+            readings.insert(pool.clone(), sets);
+        }
+    }
     for state in &mut states {
+        for pool in config.fleet.pools_of(&state.judged.node) {
+            // What the registrar was last seen to hold is newer than the judgement that led to a change.
+            if let Some(sets) = readings.get(&pool.id) {
+                let addresses = &config.fleet.nodes[&state.judged.node].addresses;
+                let is_in = sets.values().any(|set| addresses.iter().any(|address| set.addresses.contains(address)));
+                state.judged.in_dns.insert(pool.id.clone(), is_in);
+            }
+        }
         // A pin that was set or ended since the last tick is in force already.
         state.judged.pin = pins.iter().find(|pin| pin.node == state.judged.node).cloned();
     }

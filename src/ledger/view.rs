@@ -180,8 +180,7 @@ impl<'a> View<'a> {
             let nodes = states::at(db, id, node)?;
             let mut strikes_of = BTreeMap::new();
             for state in nodes.iter().filter(|state| state.judged.strikes > 0) {
-                let Some((from, to)) = state.seen else { continue };
-                strikes_of.insert(state.judged.node.clone(), strikes(db, &state.judged.node, from, to)?);
+                strikes_of.insert(state.judged.node.clone(), counted_strikes(db, state)?);
             }
             let ours = |of: Option<&NodeId>| node.is_none() || of.is_none() || of == node;
             let stood = |table: &str| {
@@ -491,6 +490,23 @@ fn rounds_of(db: &Connection, judgement: i64, node: Option<&NodeId>) -> Result<V
     done.iter_mut().for_each(rounds::settle);
     done.sort_by(|one, other| (&one.node, one.started).cmp(&(&other.node, other.started)));
     Ok(done)
+}
+
+/// The strikes that a state counts: the newest that there were then. Not found by their times, which the rule's memory
+/// moves along with a stepped clock, and the ledger does not.
+fn counted_strikes(db: &Connection, state: &NodeState) -> Result<Vec<Strike>, Trouble> {
+    let Some(number) = find_node(db, &state.judged.node)? else { return Ok(Vec::new()) };
+    let mut find = db.prepare_cached(
+        "SELECT at, faults FROM strike WHERE node = ?1 AND judgement <= ?2 ORDER BY judgement DESC, id DESC LIMIT ?3",
+    )?;
+    let mut rows = find.query([number, state.judgement, i64::from(state.judged.strikes)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let faults: String = row.get(1)?;
+        found.push(Strike { at: Time(row.get(0)?), faults: from_json("strike.faults", &faults)? });
+    }
+    found.reverse();
+    Ok(found)
 }
 
 /// See [`View::strikes`].

@@ -294,6 +294,7 @@ impl Desk<'_> {
                 (false, _) if now.since(out.asked_at) >= 2 * self.pool.ttl => Wish::Drop,
                 (false, _) | (true, false) => Wish::Nothing,
                 (true, true) => {
+                    // Told anew: the words it was first told with have counted who stays already.
                     let why = format!("{}; asked for before, and not followed", explain::strikes(self.policy, memory));
                     Wish::want(ActionKind::Withdraw, out.rule.clone(), why, Authority::Rule)
                 }
