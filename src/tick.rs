@@ -117,6 +117,8 @@ pub struct Shell {
     waits: BTreeMap<PoolId, Wait>,
     write_waits: BTreeMap<PoolId, Wait>,
     memory: Option<(Memory, i64)>,
+    /// Whether another process may have read or changed a zone since our last tick.
+    overtaken: bool,
     ticks: u64,
     holder: Holder,
 }
@@ -165,6 +167,7 @@ impl Shell {
             waits: BTreeMap::new(),
             write_waits: BTreeMap::new(),
             memory: None,
+            overtaken: true,
             ticks: 0,
             holder,
         })
@@ -421,9 +424,11 @@ impl Shell {
     async fn refresh(&mut self, failures: &mut Vec<String>) -> Result<(), TickError> {
         let pools: Vec<PoolId> = self.registrars.keys().cloned().collect();
         for pool in pools {
-            if !self.readings.contains_key(&pool) {
+            if self.overtaken || !self.readings.contains_key(&pool) {
                 let id = pool.clone();
-                if let Some((at, sets)) = self.ledger.call(move |ledger| ledger.last_reading(&id)).await? {
+                let known = self.readings.get(&pool).map(|reading| reading.at);
+                let last = self.ledger.call(move |ledger| ledger.last_reading(&id)).await?;
+                if let Some((at, sets)) = last.filter(|(at, _)| known.is_none_or(|known| known < *at)) {
                     let reading = ZoneReading { sets, ..ZoneReading::default() };
                     self.readings.insert(pool.clone(), Reading { reading, at, tick: None });
                 }
@@ -508,7 +513,9 @@ impl Shell {
         let now = clock::now();
         let (version, pins) =
             self.ledger.call(move |ledger| Ok::<_, LedgerError>((ledger.data_version()?, ledger.pins(now)?))).await?;
-        if let Some((memory, _)) = self.memory.take().filter(|(_, known)| *known == version) {
+        let kept = self.memory.take().filter(|(_, known)| *known == version);
+        self.overtaken = kept.is_none();
+        if let Some((memory, _)) = kept {
             return Ok((memory, pins));
         }
         let memory = self.ledger.call(|ledger| ledger.memory()).await?;
