@@ -43,7 +43,7 @@ pub struct NodeMemory {
     pub standing_since: Option<Time>,
     /// Strikes in the window that still count, oldest first.
     pub strikes: Vec<Strike>,
-    /// When it last got a strike, counting or not: what the spacing goes by.
+    /// When the round began for which it last got a strike, counting or not: what the spacing goes by.
     pub last_strike_at: Option<Time>,
     /// The newest round that told something about the node.
     pub last_round: Option<Round>,

@@ -89,14 +89,17 @@ impl NodeMemory {
             RuleSet::Witness => i64::try_from(policy.strike_spacing.as_millis()).unwrap_or(i64::MAX),
             RuleSet::Classic => 0,
         };
-        if self.last_strike_at.is_some_and(|last| round.finished.0.saturating_sub(last.0) < spacing_ms) {
+        // By when the rounds began, and a twentieth early is on time: how long a round takes says nothing of how far apart
+        // two incidents are, and cron is not punctual to the second.
+        let spacing_ms = spacing_ms - spacing_ms / 20;
+        if self.last_strike_at.is_some_and(|last| round.started.0.saturating_sub(last.0) < spacing_ms) {
             return None;
         }
         let mut faults: Vec<_> = round.faults().collect();
         faults.sort_unstable();
         faults.dedup();
         let strike = Strike { at: round.finished, faults };
-        self.last_strike_at = Some(strike.at);
+        self.last_strike_at = Some(round.started);
         self.strikes.push(strike.clone());
         Some(strike)
     }

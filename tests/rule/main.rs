@@ -55,6 +55,17 @@ fn fast_rounds_of_one_incident_are_one_strike() {
 }
 
 #[test]
+fn a_round_that_begins_a_twentieth_early_is_on_time() {
+    let dead = [DEAD, FINE, FINE, FINE];
+    let mut world = warm();
+    world.ticks(1, 60, &dead);
+    assert_eq!(of(&world.ticks(1, 56, &dead), "n1").strikes, 1, "56 s are no 57");
+    assert_eq!(of(&world.ticks(1, 1, &dead), "n1").strikes, 2);
+    // And it begins anew from there.
+    assert_eq!(of(&world.ticks(1, 56, &dead), "n1").strikes, 2);
+}
+
+#[test]
 fn strikes_age_out_of_the_window() {
     let mut world = warm();
     world.ticks(3, 60, &[DEAD, FINE, FINE, FINE]);
