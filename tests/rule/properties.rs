@@ -100,7 +100,7 @@ fn present(world: &World) -> BTreeSet<NodeId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn guards_hold_whatever_happens(mut world in world(), steps in proptest::collection::vec(step(), 1..25)) {
