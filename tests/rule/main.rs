@@ -1,6 +1,8 @@
 //! The rule, driven tick by tick: each branch of it and each guard, and what must hold whatever happens.
 
+mod adversity;
 mod properties;
+mod rubbish;
 mod world;
 
 use std::net::IpAddr;
