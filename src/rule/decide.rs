@@ -111,6 +111,7 @@ impl Desk<'_> {
         });
         let first = self.grounds(published, of_pool);
         let in_flight = in_flight(of_pool);
+        let newest = in_flight.values().copied().max();
         let mut grounds = first.clone();
         let mut admitted = Vec::new();
         let mut authority = Authority::Rule;
@@ -118,8 +119,9 @@ impl Desk<'_> {
             grounds.authority = want.authority;
             let seen = self.nodes.get(&node.id).map_or(0, |memory| memory.rounds_seen);
             grounds.warmup_left = self.policy.warmup_rounds.saturating_sub(seen);
-            // A change that is under way blocks the others, not its own repetition.
-            grounds.in_flight = in_flight.iter().find(|(_, id)| *id != node.id).map(|(at, _)| *at);
+            // A change that is under way blocks new ones, not its own repetition.
+            let again = in_flight.contains_key(&node.id);
+            grounds.in_flight = if again { None } else { newest };
             let refused = match admit(want.kind, &node.id, &grounds) {
                 Ok(()) => want.but,
                 Err(refusal) => Some((refusal.guard, refusal.why)),
@@ -159,9 +161,9 @@ impl Desk<'_> {
             return;
         }
         let because = drawn.because.clone();
-        let named: BTreeSet<&NodeId> = because.iter().filter_map(|action| action.node.as_ref()).collect();
-        let others = in_flight.iter().find(|(_, id)| !named.contains(id)).map(|(at, _)| *at);
-        let grounds = Grounds { authority, in_flight: others, ..first };
+        let is_new = |action: &Action| action.node.as_ref().is_some_and(|id| !in_flight.contains_key(id));
+        let in_flight = newest.filter(|_| because.iter().any(is_new));
+        let grounds = Grounds { authority, in_flight, ..first };
         match approve(drawn, &grounds) {
             Ok(approved) => {
                 for action in &because {
@@ -268,13 +270,9 @@ impl Withdrawal {
     }
 }
 
-/// Changes that were asked for and that the published sets do not show yet, by when they were first asked for, newest
-/// first. Being asked for again and again does not make them newer: one that cannot be done must not block the others for
-/// ever.
-fn in_flight(of_pool: &PoolMemory) -> Vec<(Time, NodeId)> {
+/// Changes that were asked for and that the published sets do not show yet, and when they were first asked for. Being asked
+/// for again and again does not make them newer: one that cannot be done must not block the others for ever.
+fn in_flight(of_pool: &PoolMemory) -> BTreeMap<NodeId, Time> {
     let began = |out: &Withdrawal| if out.seen_out { out.returning_since } else { Some(out.at) };
-    let mut in_flight: Vec<(Time, NodeId)> =
-        of_pool.out.iter().filter_map(|(id, out)| Some((began(out)?, id.clone()))).collect();
-    in_flight.sort_by(|a, b| b.cmp(a));
-    in_flight
+    of_pool.out.iter().filter_map(|(id, out)| Some((id.clone(), began(out)?))).collect()
 }

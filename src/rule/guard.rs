@@ -69,7 +69,7 @@ pub struct Grounds<'a> {
     pub withdrawn: BTreeSet<NodeId>,
     /// When the pool was last changed by us.
     pub changed_at: Option<Time>,
-    /// When a change of another node was first asked for that the published sets do not show yet.
+    /// When a change was first asked for that the published sets do not show yet; none where it is this very change.
     pub in_flight: Option<Time>,
     /// The longest TTL that caches may hold an older answer for, seconds.
     pub ttl: u32,

@@ -60,6 +60,7 @@ fn one_incident_in_two_pools_is_one_withdrawal() {
     let seen = world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
     assert_eq!(seen.memory.nodes[&name("n1")].withdrawals.len(), 1);
     // 60 s without a fault are enough, not 120.
+    world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
     world.ticks(4, 20, &[FINE]);
     assert_eq!(world.in_dns().len(), 4);
 }
@@ -386,7 +387,11 @@ fn another_boot_tells_no_step_forward() {
     world.clock.boot_id = "a third".to_owned();
     world.clock.wall = Time(1000);
     let last = world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
-    assert_eq!((of(&last, "n1").strikes, holds(&last)), (5, vec!["withdraw n1 clock".to_owned()]));
+    assert_eq!(
+        (of(&last, "n1").strikes, holds(&last)),
+        (4, vec!["withdraw n1 clock".to_owned()]),
+        "no time has passed"
+    );
 }
 
 #[test]

@@ -219,6 +219,7 @@ proptest! {
         let (mut steady, mut stepped) = (World::of(4), World::of(4));
         for world in [&mut steady, &mut stepped] {
             world.policy.max_withdrawn = 0;
+            world.ticks(1, 60, &[Sees::Fine]);
         }
         for (first, passes, step_s, before) in steps {
             let sees = [first, Sees::Fine, Sees::Fine, Sees::Fine];
