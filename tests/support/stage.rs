@@ -169,7 +169,7 @@ pub(crate) fn witness(line: &str) -> Command {
 /// put together again, since where a line is folded depends on them.
 pub(crate) fn redact(text: &str) -> String {
     let rules = [
-        (r"\n {6,}(\S)", " $1"),
+        (r"\n(?: {6}| {8}| {11})([^\s\x22}])", " $1"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "YYYY-MM-DDThh:mm:ss.uuuuuuZ"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "YYYY-MM-DDThh:mm:ss.mmmZ"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "YYYY-MM-DD hh:mm:ss"),
@@ -185,7 +185,7 @@ pub(crate) fn redact(text: &str) -> String {
         (r"\x22age_s\x22:\d+", "\"age_s\":N"),
         (r"127\.0\.0\.1:\d{5}", "127.0.0.1:PPPPP"),
         (r"example\.com:\d{5}", "example.com:PPPPP"),
-        (r"process \d+", "process N"),
+        (r"process \d+ on \S+\)", "process N on HOST)"),
         (r"ends in \d+ days", "ends in N days"),
         (r"certificate_days\x22:\d+", "certificate_days\":N"),
     ];
