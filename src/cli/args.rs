@@ -8,8 +8,8 @@ use clap_complete::Shell;
 
 use crate::model::{Name, PinState};
 
-/// Keeps the DNS of a small fleet honest: nodes that do not serve leave it, nodes that do come back, and an overloaded
-/// fleet never loses a node that way.
+/// Keeps the DNS of a small fleet honest: nodes that do not serve leave it, nodes that do come back, and the last ones
+/// are never taken.
 #[derive(Debug, Parser)]
 #[command(name = "witness", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
@@ -50,6 +50,8 @@ pub enum Command {
     Pin(PinArgs),
     /// End a pin
     Unpin(UnpinArgs),
+    /// The rule over stdio: JSON Lines of observations in, one judgement a tick out
+    Judge(JudgeArgs),
     /// The configuration and this machine: every problem at once
     Check(CheckArgs),
     /// What the registrar holds, and copies of it
@@ -176,6 +178,14 @@ pub struct PinArgs {
 pub struct UnpinArgs {
     /// Which node
     pub node: Name,
+}
+
+/// `witness judge`
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// A file with a [policy], or `classic` for the original script's rule; otherwise the trace's own
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
 }
 
 /// `witness check`

@@ -11,6 +11,7 @@ mod explain;
 mod hand;
 mod history;
 mod json;
+mod judge;
 mod judgement;
 mod once;
 mod open;
@@ -58,6 +59,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Withdraw(args) => hand::hand(config, &args, crate::model::RequestKind::Withdraw),
         Command::Pin(args) => pin::pin(config, &args),
         Command::Unpin(args) => pin::unpin(config, &args),
+        Command::Judge(args) => judge::judge(&args),
         Command::Check(args) => check::check(config, &args),
         Command::Zone(command) => zone::zone(config, &command),
         Command::Completions { shell } => completions::completions(shell),

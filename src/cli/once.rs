@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
 use super::args::OnceArgs;
 use super::{block_on, open, print};
 use crate::config::Config;
 use crate::daemon::{WATCH_FOR, tell};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerHandle};
-use crate::model::{AnchorRound, Node, Round};
-use crate::probe::Prober;
+use crate::model::Node;
+use crate::probe::{Prober, sweep};
 use crate::tick::{Gathered, Report, Shell, TickError};
 use crate::{clock, publish};
 
@@ -98,8 +96,7 @@ pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report
     }
 }
 
-/// One round of each node side by side, and the anchors: after the rounds if any failed, since only then do they tell
-/// whose fault it was.
+/// One round of each node, and the anchors.
 pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node>) -> Result<Gathered, Failure> {
     let prober = Arc::new(
         Prober::new(config.probes.clone())
@@ -108,19 +105,7 @@ pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a
     for notice in prober.notices() {
         print::note(&notice);
     }
-    let mut work = JoinSet::new();
-    for node in nodes {
-        let (prober, node) = (prober.clone(), node.clone());
-        work.spawn(async move { prober.round(&node).await });
-    }
-    let mut anchors: Option<AnchorRound> = prober.anchors().await;
-    let mut rounds: Vec<Round> = Vec::new();
-    while let Some(round) = work.join_next().await {
-        rounds.extend(round.ok());
-    }
-    if rounds.iter().any(Round::failed) {
-        anchors = prober.anchors().await.or(anchors);
-    }
+    let (rounds, anchors) = sweep(&prober, nodes.cloned()).await;
     Ok(Gathered { rounds, anchors, ..Gathered::default() })
 }
 

@@ -11,6 +11,7 @@ use crate::probe::Prober;
 pub(super) fn run(config: Option<PathBuf>) -> Result<Exit, Failure> {
     let config = Arc::new(open::config(config)?);
     block_on(async move {
+        let stop = daemon::Stop::new()?;
         let ledger = open::writer(&config)?;
         let Some(watch) = once::take_watch(&config, &ledger, "run", "").await? else {
             return Err(Failure::failed("failed to start: no two may watch with one database; stop the other first"));
@@ -21,7 +22,7 @@ pub(super) fn run(config: Option<PathBuf>) -> Result<Exit, Failure> {
         for notice in prober.notices() {
             print::note(&notice);
         }
-        let ended = daemon::run(shell, Arc::new(prober), open::retention(&config), &watch).await;
+        let ended = daemon::run(shell, Arc::new(prober), open::retention(&config), &watch, stop).await;
         let released = ledger.call(move |ledger| ledger.release_lease(&watch)).await;
         if let Err(error) = released {
             tracing::warn!(%error, "the lease could not be released; it ends with this process");

@@ -356,9 +356,9 @@ impl<'a> View<'a> {
     ) -> Result<Vec<(JudgementRow, Vec<Round>)>, LedgerError> {
         self.ask(|db| {
             let mut find = db.prepare_cached(&format!(
-                "{JUDGEMENT} WHERE j.id > ?1 AND j.at BETWEEN ?2 AND ?3 ORDER BY j.id LIMIT ?4"
+                "{JUDGEMENT} WHERE j.id > ?1 AND j.id >= ?5 AND +j.at BETWEEN ?2 AND ?3 ORDER BY j.id LIMIT ?4"
             ))?;
-            let mut rows = find.query(params![after, from.0, to.0, limit])?;
+            let mut rows = find.query(params![after, from.0, to.0, limit, history::first_since(db, from)?])?;
             let mut ticks = Vec::new();
             while let Some(row) = rows.next()? {
                 let judgement = to_judgement(row)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use super::BoxFuture;
 use crate::clock;
 use crate::model::AnchorRound;
 
@@ -16,7 +17,7 @@ use crate::model::AnchorRound;
 pub(super) async fn ask(anchors: &[SocketAddr], timeout: Duration) -> AnchorRound {
     let asked = anchors.iter().map(|anchor| {
         let anchor = *anchor;
-        Box::pin(async move { answers(anchor, timeout).await }) as crate::registrar::BoxFuture<'_, bool>
+        Box::pin(async move { answers(anchor, timeout).await }) as BoxFuture<'_, bool>
     });
     let answers = super::side_by_side(asked.collect()).await;
     let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);

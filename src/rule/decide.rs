@@ -230,6 +230,15 @@ impl Desk<'_> {
         let is_in = !plan::places(node, published).is_empty();
         let removable = plan::is_removable(node, published);
         if let Some(request) = self.request(&node.id) {
+            // Whatever is done against a pin would be undone by it in the next tick.
+            if let Some(pin) = self.pin(&node.id).filter(|pin| is_against(pin.state, request.kind)) {
+                let kind = match request.kind {
+                    RequestKind::Withdraw => ActionKind::Withdraw,
+                    RequestKind::Reinstate => ActionKind::Reinstate,
+                };
+                let why = format!("pinned {}: {}; `witness unpin {}` first", pin.state, pin.reason, node.id);
+                return Wish::Hold(kind, Guard::Pin, why);
+            }
             return self.asked(request.kind, request.force, &request.reason, memory, is_in);
         }
         let nominated = self.nominated(memory);
@@ -284,7 +293,11 @@ impl Desk<'_> {
             return match (still || self.policy.rule == RuleSet::Classic, ask_again) {
                 (false, _) if now.since(out.asked_at) >= 2 * self.pool.ttl => Wish::Drop,
                 (false, _) | (true, false) => Wish::Nothing,
-                (true, true) => Wish::want(ActionKind::Withdraw, out.rule.clone(), out.why.clone(), Authority::Rule),
+                (true, true) => {
+                    // Told anew: the words it was first told with have counted who stays already.
+                    let why = format!("{}; asked for before, and not followed", explain::strikes(self.policy, memory));
+                    Wish::want(ActionKind::Withdraw, out.rule.clone(), why, Authority::Rule)
+                }
             };
         }
         let automatic = self.policy.reinstate == crate::model::Reinstatement::Auto
@@ -436,6 +449,15 @@ enum Wish {
 impl Wish {
     fn want(kind: ActionKind, rule: RuleId, why: String, authority: Authority) -> Self {
         Self::Want(Want { kind, rule, why, authority })
+    }
+}
+
+/// Whether what a person asks for contradicts a pin.
+fn is_against(pin: PinState, asked: RequestKind) -> bool {
+    match pin {
+        PinState::In => asked == RequestKind::Withdraw,
+        PinState::Out => asked == RequestKind::Reinstate,
+        PinState::Ignore => true,
     }
 }
 

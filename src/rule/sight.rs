@@ -33,7 +33,7 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
             begin_anew = true;
         }
         let passed = now.wall.0.saturating_sub(last.wall.0.saturating_add(step)).max(0);
-        begin_anew |= passed > 3 * rhythm_ms(policy, memory);
+        begin_anew |= passed > rhythm_ms(policy, memory).saturating_mul(3);
         memory.rhythm_ms.push_back(passed);
         while memory.rhythm_ms.len() > RHYTHM {
             memory.rhythm_ms.pop_front();
@@ -62,7 +62,7 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
     } else {
         Vantage::Clear
     };
-    Sight { now: now.wall, vantage, clock_back_ms, fresh_ms: 3 * rhythm_ms(policy, memory) }
+    Sight { now: now.wall, vantage, clock_back_ms, fresh_ms: rhythm_ms(policy, memory).saturating_mul(3) }
 }
 
 /// Takes note of the anchors; true when isolation has just ended, so that what was seen before it is not carried over.
@@ -72,7 +72,7 @@ fn ask_anchors(situation: &Situation<'_>, memory: &mut Memory) -> bool {
         return false;
     }
     // Half of them: one bad anchor of three says nothing about us, two do.
-    if 2 * anchors.ok < anchors.of {
+    if u64::from(anchors.ok) * 2 < u64::from(anchors.of) {
         memory.isolated_at.get_or_insert(anchors.at);
         return false;
     }

@@ -411,6 +411,11 @@ fn pins_lie_over_the_standing() {
     assert_eq!(actions(&last)[0], "withdraw n2 H2.pin");
     world.ticks(10, 60, &[FINE]);
     assert!(!world.in_dns().contains(&"n2".to_owned()), "pinned out, it stays out");
+    for force in [false, true] {
+        let asked = world.tick_with(&[FINE], Some(&request(RequestKind::Reinstate, "n2", force)));
+        assert!(actions(&asked).is_empty(), "{:?}", actions(&asked));
+        assert!(holds(&asked).contains(&"reinstate n2 pin".to_owned()), "{:?}", holds(&asked));
+    }
     world.pins.clear();
     world.ticks(2, 60, &[FINE]);
     assert_eq!(world.in_dns().len(), 4, "no pin, and it has passed long enough");
