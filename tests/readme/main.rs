@@ -4,6 +4,8 @@
 //! with `$ witness` or `$ ./target/...` are commands, `$ echo $?` asks for the last exit code, and what follows each is
 //! what it writes to stdout and stderr, to the letter; `[..]` stands for anything within a line.
 
+#![expect(clippy::unwrap_used, reason = "what a test leans on may panic as the test does")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
