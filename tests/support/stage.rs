@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use regex::Regex;
+use serde_json::Value;
 use tempfile::TempDir;
 use witness_lab::fleet::{Fleet, FleetConfig};
 
@@ -134,7 +135,36 @@ file = "zone.json"
                 assert!(line.chars().count() <= 80, "wider than 80 columns: {line:?}");
             }
         }
+        if line.contains("--json") && !ran.stdout.is_empty() {
+            check_json(line, &ran.stdout);
+        }
         redact(&format!("{text}(exit code {})\n", ran.code))
+    }
+}
+
+/// One document, or one on each line; and no time in it is a number.
+fn check_json(line: &str, text: &str) {
+    let all = match serde_json::from_str::<Value>(text) {
+        Ok(value) => vec![value],
+        Err(_) => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+    };
+    for value in &all {
+        if let Some(number) = milliseconds(value) {
+            panic!("witness {line}: {number} looks like a time, and is not written as one");
+        }
+    }
+}
+
+/// A number that, in milliseconds, is of this century.
+fn milliseconds(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Number(number) => number
+            .as_i64()
+            .is_some_and(|number| (946_684_800_000..4_102_444_800_000).contains(&number))
+            .then_some(value),
+        Value::Array(items) => items.iter().find_map(milliseconds),
+        Value::Object(fields) => fields.values().find_map(milliseconds),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
 }
 
