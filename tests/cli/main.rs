@@ -6,6 +6,7 @@
 mod stage;
 
 mod asked;
+mod demo;
 mod hand;
 mod help;
 mod loop_;
