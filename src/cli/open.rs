@@ -11,11 +11,24 @@ use crate::ledger::{Ledger, LedgerError, LedgerHandle, Reader, Retention};
 use crate::model::Name;
 use crate::tick::{Shell, TickError};
 
-/// The configuration with its secrets; mistakes and warnings go to stderr.
+/// The configuration with its secrets; mistakes go to stderr, warnings to the log.
 pub(super) fn config(path: Option<PathBuf>) -> Result<Config, Failure> {
     let config = Config::find(path).and_then(|path| Config::load(&path)).map_err(|error| config_failure(&error))?;
     for warning in &config.warnings {
         tracing::info!("{warning}");
+    }
+    Ok(config)
+}
+
+/// The same, louder about what somebody relies on and this version does not do.
+pub(super) fn config_of_daemon(path: Option<PathBuf>) -> Result<Config, Failure> {
+    let config = Config::find(path).and_then(|path| Config::load(&path)).map_err(|error| config_failure(&error))?;
+    for warning in &config.warnings {
+        if ["serve.", "notify."].iter().any(|section| warning.key.starts_with(section)) {
+            tracing::warn!("{warning}");
+        } else {
+            tracing::info!("{warning}");
+        }
     }
     Ok(config)
 }

@@ -11,7 +11,7 @@ use crate::ledger::{LeaseGuard, LedgerHandle};
 use crate::probe::Prober;
 
 pub(super) fn run(config: Option<PathBuf>) -> Result<Exit, Failure> {
-    let config = Arc::new(open::config(config)?);
+    let config = Arc::new(open::config_of_daemon(config)?);
     block_on(async move {
         let stop = daemon::Stop::new()?;
         let ledger = open::writer(&config)?;

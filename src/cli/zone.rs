@@ -26,7 +26,7 @@ fn pools<'a>(config: &'a Config, only: Option<&Name>) -> Result<Vec<&'a Pool>, F
     let Some(only) = only else { return Ok(config.fleet.pools.values().collect()) };
     let pool = config.fleet.pools.get(only);
     pool.map(|pool| vec![pool])
-        .ok_or_else(|| Failure::usage(open::unknown("pool", only, config.fleet.pools.keys(), &config)))
+        .ok_or_else(|| Failure::usage(open::unknown("pool", only, config.fleet.pools.keys(), config)))
 }
 
 fn show(path: Option<PathBuf>, only: Option<&Name>, as_json: bool) -> Result<Exit, Failure> {

@@ -16,6 +16,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "withdraw",
     "pin",
     "unpin",
+    "judge",
     "check",
     "zone",
     "zone show",

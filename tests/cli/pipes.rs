@@ -115,3 +115,15 @@ fn redaction_keeps_the_width_of_what_it_hides() {
     }
     assert!(witness("--version").output().unwrap().status.success());
 }
+
+#[test]
+fn judge_reads_a_trace_and_tells_which_line_is_none() {
+    let stage = Stage::new();
+    assert_eq!(shell(&stage, "\"$witness\" judge < /dev/null").code, 0);
+    let ran = shell(&stage, "echo 'no trace' | \"$witness\" judge");
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.starts_with("witness: failed to take the trace: "), "{}", ran.stderr);
+    let ran = shell(&stage, "\"$witness\" judge --policy nowhere.toml < /dev/null");
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.starts_with("witness: failed to read nowhere.toml: "), "{}", ran.stderr);
+}

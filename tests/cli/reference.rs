@@ -25,7 +25,7 @@ fn the_page_is_what_the_program_does() {
         let marker = format!("<!-- options: {command} -->");
         assert!(page.contains(&marker), "{} has no {marker}", path.display());
         // A group of commands has no output of its own.
-        let silent = ["zone", "demo", "completions", "run"].contains(command);
+        let silent = ["zone", "demo", "completions", "run", "judge"].contains(command);
         let shown = page.lines().any(|line| line.starts_with(&format!("$ witness {command}")));
         assert!(silent || shown, "{} shows no output of `witness {command}`", path.display());
     }
@@ -157,11 +157,39 @@ fn output(what: &str) -> String {
         ("_us\":N", "_us\":12345"),
         ("certificate_days\":N", "certificate_days\":71"),
         ("\":N", "\":4"),
-        ("process N", "process 4711"),
+        ("YYYY-MM-DDThh:mm:ss.uuuuuuZ", "2026-11-22T13:03:05.123456Z"),
+        ("process N on HOST", "process 4711 on watch1"),
         ("127.0.0.", "192.0.2."),
     ] {
         shown = shown.replace(hidden, example);
     }
+    let folds = line.starts_with("explain") || line.starts_with("status ");
+    if folds && !line.contains("--") {
+        shown = shown.lines().map(fold).collect::<Vec<_>>().join("\n");
+    }
     let code = if code == "0" { String::new() } else { format!("\n$ echo $?\n{code}") };
     format!("\n```text\n{shown}{code}\n```\n\n")
+}
+
+/// Folds again what the snapshots keep on one line: by four columns, or under the value of a fact.
+fn fold(line: &str) -> String {
+    let indent = line.len() - line.trim_start().len();
+    let is_fact = indent == 0 && line.get(10..11) == Some(" ") && line.get(11..12).is_some_and(|c| c != " ");
+    let under = " ".repeat(if is_fact { 11 } else { indent + 4 });
+    let most = if is_fact { 80 } else { 76 };
+    let mut folded = String::new();
+    let mut row = " ".repeat(indent);
+    if line.len() <= 80 {
+        return line.to_owned();
+    }
+    for word in line.trim_start().split(' ') {
+        if row.trim().len() + (row.len() - row.trim_start().len()) + word.len() >= most && !row.trim().is_empty() {
+            folded.push_str(row.trim_end());
+            folded.push('\n');
+            row.clone_from(&under);
+        }
+        row.push_str(word);
+        row.push(' ');
+    }
+    folded + row.trim_end()
 }

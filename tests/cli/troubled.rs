@@ -157,3 +157,32 @@ fn an_old_tick_is_not_news() {
     assert_eq!(ran.code, 0);
     assert!(redact(&ran.stderr).contains("no tick for more than 3 intervals"), "{}", ran.stderr);
 }
+
+#[test]
+fn the_daemon_says_at_its_start_what_is_not_served() {
+    let stage = Stage::new();
+    let text = stage.read("witness.toml") + "\n[serve]\nlisten = \"127.0.0.1:9053\"\n";
+    stage.write("witness.toml", &text);
+    let log = std::fs::File::create(stage.path().join("log")).unwrap();
+    let mut command = stage.command("run");
+    command.stdout(std::process::Stdio::null()).stderr(log);
+    let daemon = Guard::start(&mut command).unwrap();
+    let mut log = String::new();
+    for _ in 0..600 {
+        log = stage.read("log");
+        if log.contains("watching") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(daemon);
+    let line = log.lines().find(|line| line.contains("serve.listen")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(" WARN ") && line.contains("this version has no status page yet"), "{line}");
+}
+
+#[test]
+fn a_tick_whose_registrar_fails_is_not_completed() {
+    let stage = Stage::new();
+    std::fs::remove_file(stage.path().join("zone.json")).unwrap();
+    assert_snapshot!(stage.session(&["once", "once --dry-run --json", "status", "status --check"]));
+}

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use regex::Regex;
+use serde_json::Value;
 use tempfile::TempDir;
 use witness_lab::fleet::{Fleet, FleetConfig};
 
@@ -134,7 +135,36 @@ file = "zone.json"
                 assert!(line.chars().count() <= 80, "wider than 80 columns: {line:?}");
             }
         }
+        if line.contains("--json") && !ran.stdout.is_empty() {
+            check_json(line, &ran.stdout);
+        }
         redact(&format!("{text}(exit code {})\n", ran.code))
+    }
+}
+
+/// One document, or one on each line; and no time in it is a number.
+fn check_json(line: &str, text: &str) {
+    let all = match serde_json::from_str::<Value>(text) {
+        Ok(value) => vec![value],
+        Err(_) => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+    };
+    for value in &all {
+        if let Some(number) = milliseconds(value) {
+            panic!("witness {line}: {number} looks like a time, and is not written as one");
+        }
+    }
+}
+
+/// A number that, in milliseconds, is of this century.
+fn milliseconds(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Number(number) => number
+            .as_i64()
+            .is_some_and(|number| (946_684_800_000..4_102_444_800_000).contains(&number))
+            .then_some(value),
+        Value::Array(items) => items.iter().find_map(milliseconds),
+        Value::Object(fields) => fields.values().find_map(milliseconds),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
 }
 
@@ -169,7 +199,7 @@ pub(crate) fn witness(line: &str) -> Command {
 /// put together again, since where a line is folded depends on them.
 pub(crate) fn redact(text: &str) -> String {
     let rules = [
-        (r"\n {6,}(\S)", " $1"),
+        (r"\n(?: {6}| {8}| {11})([^\s\x22}])", " $1"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "YYYY-MM-DDThh:mm:ss.uuuuuuZ"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "YYYY-MM-DDThh:mm:ss.mmmZ"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "YYYY-MM-DD hh:mm:ss"),
@@ -185,7 +215,7 @@ pub(crate) fn redact(text: &str) -> String {
         (r"\x22age_s\x22:\d+", "\"age_s\":N"),
         (r"127\.0\.0\.1:\d{5}", "127.0.0.1:PPPPP"),
         (r"example\.com:\d{5}", "example.com:PPPPP"),
-        (r"process \d+", "process N"),
+        (r"process \d+ on \S+\)", "process N on HOST)"),
         (r"ends in \d+ days", "ends in N days"),
         (r"certificate_days\x22:\d+", "certificate_days\":N"),
     ];
