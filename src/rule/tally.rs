@@ -21,12 +21,14 @@ pub(super) fn tally(
         memory.nodes.entry(id.clone()).or_default();
     }
     let mut strikes = Vec::new();
-    let anchored_at = memory.anchored_at;
+    let (anchored_at, clear_since) = (memory.anchored_at, memory.clear_since);
     let mut rounds: Vec<&Round> = situation.rounds.iter().filter(|round| round.conclusive()).collect();
     rounds.sort_by(|a, b| (a.finished, a.started, &a.node).cmp(&(b.finished, b.started, &b.node)));
     for round in rounds {
         // Isolated, every failure may be our own; a success while the anchors fail is luck. Neither is taken in.
-        if sight.vantage == Vantage::Isolated {
+        // What was still under way when they answered again began in the dark, and its failures may be our own, too.
+        let in_the_dark = policy.rule == RuleSet::Witness && clear_since.is_some_and(|since| round.started < since);
+        if sight.vantage == Vantage::Isolated || (in_the_dark && round.failed()) {
             continue;
         }
         let Some(node) = memory.nodes.get_mut(&round.node) else { continue };
