@@ -323,7 +323,7 @@ impl Shell {
         self.conclude(intent, state, &note).await?;
         crash::point("concluded");
         let (state, note) = if state == IntentState::Applied {
-            let (state, more) = self.confirm(approved, failures).await;
+            let (state, more) = self.confirm(approved, reading.sets, failures).await;
             let note = format!("{note}; {more}");
             self.conclude(intent, state, &note).await?;
             (state, note)
@@ -363,17 +363,29 @@ impl Shell {
         (state, note)
     }
 
-    async fn confirm(&mut self, approved: &ApprovedPlan, failures: &mut Vec<String>) -> (IntentState, String) {
+    /// `before` is what was read of the whole pool: a confirmation may tell of the changed sets alone, and what it does not
+    /// tell of has not gone.
+    async fn confirm(
+        &mut self,
+        approved: &ApprovedPlan,
+        before: PublishedSets,
+        failures: &mut Vec<String>,
+    ) -> (IntentState, String) {
         let plan = approved.plan();
+        let whole = |mut reading: ZoneReading| {
+            let told = std::mem::replace(&mut reading.sets, before);
+            reading.sets.extend(told);
+            reading
+        };
         match self.registrars[&plan.pool].confirm(approved).await {
             Ok(Confirmation::Holds(reading)) => {
                 self.write_waits.remove(&plan.pool);
-                self.keep(&plan.pool, reading).await;
+                self.keep(&plan.pool, whole(reading)).await;
                 (IntentState::Confirmed, "read back".to_owned())
             }
             Ok(Confirmation::Differs { reading, why }) => {
                 self.wait_to_write(&plan.pool, "the last change had no effect");
-                self.keep(&plan.pool, reading).await;
+                self.keep(&plan.pool, whole(reading)).await;
                 failures.push(format!("zone {} does not show the change after it was accepted: {why}", plan.zone));
                 (IntentState::Diverged, why)
             }

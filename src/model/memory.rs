@@ -29,6 +29,8 @@ pub struct Memory {
     pub isolated_at: Option<Time>,
     /// When the anchors were last asked, and answered well enough.
     pub anchored_at: Option<Time>,
+    /// When isolation was last seen to have ended; a round that began before may have failed for our own fault.
+    pub clear_since: Option<Time>,
     /// By node.
     pub nodes: BTreeMap<NodeId, NodeMemory>,
     /// By pool.
@@ -129,6 +131,7 @@ impl Memory {
         let move_some = |at: &mut Option<Time>| *at = at.map(|at| at.shifted(step_ms));
         move_some(&mut self.isolated_at);
         move_some(&mut self.anchored_at);
+        move_some(&mut self.clear_since);
         for node in self.nodes.values_mut() {
             move_some(&mut node.standing_since);
             move_some(&mut node.last_strike_at);

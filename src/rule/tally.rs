@@ -24,11 +24,17 @@ pub(super) fn tally(
     for id in situation.fleet.nodes.keys() {
         memory.nodes.entry(id.clone()).or_default();
     }
+    let clear_since = memory.clear_since;
     if sight.vantage == Vantage::Isolated {
         // Every failure may be our own; a success while the anchors fail is luck. Neither is taken in.
         memory.nodes.values_mut().for_each(|node| node.pending.clear());
     } else {
         for round in in_order(situation, sight) {
+            // What was still under way when the anchors answered again began in the dark: its failures may be our own, too.
+            let in_the_dark = policy.rule == RuleSet::Witness && clear_since.is_some_and(|since| round.started < since);
+            if in_the_dark && round.failed() {
+                continue;
+            }
             if let Some(node) = memory.nodes.get_mut(&round.node) {
                 node.take_in(policy, round);
             }

@@ -11,7 +11,7 @@ fn cut_and_mend(world: &World, watch: &Watch, cut: impl Fn(&Network), mend: impl
     watch.wait("it knows that it is isolated", |status| (status["fleet"] == "isolated").then_some(()));
     let (code, line) = watch.check();
     assert_eq!(code, 2, "{line}");
-    watch.ticks(8);
+    watch.ticks(3);
     world.assert_unchanged();
     mend(world.network());
     watch.wait("it sees again", |status| {
@@ -20,7 +20,7 @@ fn cut_and_mend(world: &World, watch: &Watch, cut: impl Fn(&Network), mend: impl
         (status["vantage"] == "clear" && well).then_some(())
     });
     // And goes on seeing: nothing that was observed meanwhile comes up later.
-    watch.ticks(6);
+    watch.ticks(4);
     world.assert_unchanged();
     watch.assert_nothing_happened();
 }

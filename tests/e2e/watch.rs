@@ -96,12 +96,8 @@ impl Watch {
 
     /// Waits until the status is as `look` wants it, and returns what it makes of it.
     pub(crate) fn wait<T>(&self, what: &str, mut look: impl FnMut(&Value) -> Option<T>) -> T {
-        let mut last = None;
-        let found = patiently(|| {
-            last = self.status();
-            last.as_ref().and_then(&mut look)
-        });
-        found.unwrap_or_else(|| panic!("waited in vain until {what}; status: {last:#?}"))
+        let found = patiently(|| self.status().as_ref().and_then(&mut look));
+        found.unwrap_or_else(|| panic!("waited in vain until {what}"))
     }
 
     /// Waits until one node's part of the status is as `look` wants it.

@@ -163,6 +163,24 @@ fn an_isolated_witness_strikes_nobody_and_changes_nothing() {
 }
 
 #[test]
+fn what_began_before_isolation_ended_strikes_nobody() {
+    let mut world = warm();
+    world.anchors = Some((3, 3));
+    world.ticks(3, 60, &[FINE]);
+    world.anchors = Some((0, 3));
+    world.ticks(3, 60, &[DEAD]);
+    // The anchors answer in the tick that the last rounds from before come in with ...
+    world.anchors = Some((3, 3));
+    let back = world.ticks(1, 60, &[DEAD]);
+    assert!(back.nodes.iter().all(|node| node.strikes == 0), "{:?}", back.nodes);
+    // ... or while one of them is still under way: it began a second before it ended.
+    let late = world.ticks(1, 0, &[DEAD]);
+    assert!(late.nodes.iter().all(|node| node.strikes == 0), "{:?}", late.nodes);
+    let real = world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
+    assert_eq!((of(&real, "n1").strikes, of(&real, "n2").strikes), (1, 0));
+}
+
+#[test]
 fn a_failing_round_waits_for_the_anchors() {
     let mut world = warm();
     world.anchors = Some((3, 3));
