@@ -103,7 +103,10 @@ pub async fn run(
                 }
             }
             Event::TickDue => {
-                while work.try_join_next().is_some() {}
+                while let Some(ended) = work.try_join_next() {
+                    // Its node would never be asked again: better a new start than one that quietly looks away.
+                    ended.map_err(|error| Failure::failed(format!("failed to probe, by a mistake in it: {error}")))?;
+                }
                 while proofs.try_join_next().is_some() {}
                 if !asking && anchors_due <= Instant::now() {
                     asking = true;
@@ -134,10 +137,9 @@ pub async fn run(
                     Some(Ok(report)) => {
                         gathered = Gathered::default();
                         tell(&report);
-                        for change in &report.changes {
-                            let Some(intent) = change.intent.filter(|_| change.is_written()) else { continue };
-                            let pool = shell.config().fleet.pools[&change.plan.pool].clone();
-                            let (ledger, plan) = (shell.ledger().clone(), change.plan.clone());
+                        for (intent, plan) in report.to_prove() {
+                            let pool = shell.config().fleet.pools[&plan.pool].clone();
+                            let (ledger, plan) = (shell.ledger().clone(), plan.clone());
                             proofs.spawn(async move {
                                 let within = pool.publish_within;
                                 if let Err(error) = publish::prove(&ledger, intent, &pool, &plan, within).await {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::args::HandArgs;
 use super::{block_on, once, open, print};
 use crate::exit::{Exit, Failure};
-use crate::model::{ActionKind, NodeId, Request, RequestKind};
+use crate::model::{ActionKind, Guard, NodeId, Request, RequestKind};
 use crate::tick::Report;
 
 pub(super) fn hand(config: Option<PathBuf>, args: &HandArgs, kind: RequestKind) -> Result<Exit, Failure> {
@@ -71,6 +71,10 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
     }
     let mut refused = false;
     for hold in report.judgement.holds.iter().filter(|hold| hold.node == *node && hold.kind == wanted) {
+        // Nobody refuses: it cannot be done as long as the registrar does not answer.
+        if let (Guard::ZoneUnknown, Some(failure)) = (hold.guard, report.failures.first()) {
+            return Err(Failure::failed(failure.clone()));
+        }
         refused = true;
         print::note(&format!("{wanted} {node} held by guard {}: {}", hold.guard, hold.why));
     }

@@ -37,28 +37,33 @@ pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Fai
         let Some(watch) = take_watch(&config, &ledger, "once", "; nothing to do").await? else {
             return Ok(Exit::Done);
         };
-        let mut shell = open::shell(&config, ledger.clone(), "once")?;
-        let gathered = observe(&config, config.fleet.nodes.values()).await?;
-        let report = act(&mut shell, &gathered).await?;
-        print(&report, &config, args.json)?;
-        if std::io::stdout().is_terminal() {
-            // A person has just read it all.
-            remark(&report);
-        } else {
-            tell(&report);
-        }
-        prove(&shell, &report, config.witness.once_deadline).await?;
-        let keep = open::retention(&config);
-        ledger
-            .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))
-            .await
-            .map_err(|error| Failure::failed(format!("failed to remove old rows: {error}")))?;
-        ledger
-            .call(move |ledger| ledger.release_lease(&watch))
-            .await
-            .map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
-        Ok(exit_of(&report))
+        let ended = tick(&config, &ledger, args).await;
+        let released = ledger.call(move |ledger| ledger.release_lease(&watch)).await;
+        let exit = ended?;
+        released.map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
+        Ok(exit)
     })
+}
+
+/// One tick with all that belongs to it.
+async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> Result<Exit, Failure> {
+    let mut shell = open::shell(config, ledger.clone(), "once")?;
+    let gathered = observe(config, config.fleet.nodes.values()).await?;
+    let report = act(&mut shell, &gathered).await?;
+    print(&report, config, args.json)?;
+    if std::io::stdout().is_terminal() {
+        // A person has just read it all.
+        remark(&report);
+    } else {
+        tell(&report);
+    }
+    prove(&shell, &report, config.witness.once_deadline).await?;
+    let keep = open::retention(config);
+    ledger
+        .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))
+        .await
+        .map_err(|error| Failure::failed(format!("failed to remove old rows: {error}")))?;
+    Ok(exit_of(&report))
 }
 
 /// Takes the lease of those who watch, or says who has it, and what `then` comes of it.
@@ -111,11 +116,10 @@ pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a
 
 /// Asks the name servers about everything that was written, and says what they say.
 pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> Result<(), Failure> {
-    for change in &report.changes {
-        let Some(intent) = change.intent.filter(|_| change.is_written()) else { continue };
-        let pool = &shell.config().fleet.pools[&change.plan.pool];
+    for (intent, plan) in report.to_prove() {
+        let pool = &shell.config().fleet.pools[&plan.pool];
         let within = pool.publish_within.min(within);
-        let seen = publish::prove(shell.ledger(), intent, pool, &change.plan, within)
+        let seen = publish::prove(shell.ledger(), intent, pool, plan, within)
             .await
             .map_err(|error| Failure::failed(format!("failed to write the proof down: {error}")))?;
         for server in seen {

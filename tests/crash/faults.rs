@@ -164,7 +164,9 @@ fn a_foreign_write_in_between() {
 fn an_old_state_is_read_after_a_change() {
     let nodes = Nodes::with_a_dead_one();
     let world = due(&nodes);
-    world.run(&["once"]).is(0);
+    for _ in 0..2 {
+        world.run(&["once"]).is(0);
+    }
     assert_eq!(world.members(), [1, 2, 4].into());
     world.script(json!([{ "fault": "stale-read", "on": "observe" }]));
     world.run(&["once"]).is(0);
@@ -191,7 +193,7 @@ fn by_hand() {
     template.run(&["once"]).is(0);
     for (faults, code, writes) in [
         (json!([{ "fault": "auth", "on": "apply" }]), 1, 0),
-        (json!([{ "fault": "unreachable", "on": "observe" }]), 3, 0),
+        (json!([{ "fault": "unreachable", "on": "observe" }]), 1, 0),
         (json!([{ "fault": "no-effect" }]), 1, 0),
         (json!([{ "fault": "timeout-after-apply" }]), 1, 1),
     ] {
