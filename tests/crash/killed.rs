@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use witness::clock::Stopwatch;
 use witness::ledger::Ledger;
 use witness::model::IntentState;
 
@@ -184,7 +185,7 @@ fn at_any_moment() {
     let (out, back) = (due(&nodes), due_back(&nodes));
     let usual = {
         let world = out.copy();
-        let started = Instant::now();
+        let started = Stopwatch::start();
         world.run(&["once"]).is(0);
         started.elapsed()
     };
