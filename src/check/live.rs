@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
 use super::Finding;
 use crate::config::Config;
 use crate::dns;
 use crate::model::{Fault, Node, Outcome, Pool, PublishedSets, Round, TlsFault};
-use crate::probe::Prober;
+use crate::probe::{Prober, sweep};
 use crate::{publish, registrar, rule};
 
 /// Asks everybody, in the order of the configuration.
@@ -118,7 +116,8 @@ async fn probes(config: &Config, findings: &mut Vec<Finding>) {
     for notice in prober.notices() {
         findings.push(Finding::warning("probes", notice, "until then this probe says nothing of nodes".to_owned()));
     }
-    if let Some(anchors) = prober.anchors().await {
+    let (rounds, anchors) = sweep(&prober, config.fleet.nodes.values().cloned()).await;
+    if let Some(anchors) = anchors {
         let what = format!("{} of {} answered", anchors.ok, anchors.of);
         findings.push(if anchors.ok == anchors.of {
             Finding::note("anchors", what)
@@ -129,17 +128,7 @@ async fn probes(config: &Config, findings: &mut Vec<Finding>) {
             Finding::warning("anchors", what, "choose anchors that answer".to_owned())
         });
     }
-    let mut rounds = JoinSet::new();
-    for node in config.fleet.nodes.values() {
-        let (prober, node) = (prober.clone(), node.clone());
-        rounds.spawn(async move { prober.round(&node).await });
-    }
-    let mut done: Vec<Round> = Vec::new();
-    while let Some(round) = rounds.join_next().await {
-        done.extend(round.ok());
-    }
-    done.sort_by(|a, b| a.node.cmp(&b.node));
-    for round in &done {
+    for round in &rounds {
         tell(config, &config.fleet.nodes[&round.node], round, findings);
     }
 }

@@ -1,24 +1,23 @@
 //! `witness demo`: the whole loop on loopback, with a fleet, a registrar and a name server of its own.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use witness_lab::dnsserver::{DnsServer, Source};
-use witness_lab::node::{Node, NodeConfig};
-use witness_lab::ports;
-use witness_lab::tls::Authority;
+use witness_lab::fleet::{Fleet, FleetConfig};
 
 use super::args::DemoArgs;
+use super::format::{WIDTH, local, wrap};
 use super::print::say;
 use super::{block_on, open};
 use crate::config::Config;
 use crate::dns;
 use crate::exit::{Exit, Failure};
 use crate::model::{ActionKind, NodeId, RecordType};
-use crate::probe::{Observe, Prober};
+use crate::probe::{Prober, sweep};
 use crate::publish;
 use crate::tick::{Gathered, Report, Shell};
 
@@ -26,8 +25,6 @@ use crate::tick::{Gathered, Report, Shell};
 const HOST: &str = "files.example.com";
 /// Between two ticks.
 const BEAT: Duration = Duration::from_secs(1);
-/// Nodes in the fleet.
-const NODES: u8 = 4;
 /// Which of them dies.
 const VICTIM: usize = 2;
 /// Ticks after which something that should have happened has not.
@@ -36,56 +33,72 @@ const PATIENCE: u32 = 20;
 pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Failure> {
     let linger = Duration::from_secs(args.linger);
     block_on(async move {
-        let folder = std::env::temp_dir().join(format!("witness-demo-{}", std::process::id()));
+        let folder = own_folder()?;
         let ended = tokio::select! {
-            shown = show(&folder, linger) => shown,
+            // First, so that it is heard from the very start.
+            biased;
             _ = tokio::signal::ctrl_c() => {
                 say(&[""])?;
                 say(&["Stopped. Nothing is left running."])?;
                 Ok(())
             }
+            shown = show(&folder, linger) => shown,
         };
         ended?;
         Ok(Exit::Done)
     })
 }
 
+/// A new folder that nobody else can have prepared or can look into.
+fn own_folder() -> Result<PathBuf, Failure> {
+    let (place, process) = (std::env::temp_dir(), std::process::id());
+    let mut tries = 0;
+    loop {
+        let folder = place.join(format!("witness-demo-{process}{}", "x".repeat(tries)));
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && tries < 16 => tries += 1,
+            Err(error) => return Err(Failure::failed(format!("failed to make {}: {error}", folder.display()))),
+        }
+    }
+}
+
 /// What runs while the demo does.
 struct Stage {
-    nodes: Vec<Node>,
-    dns: DnsServer,
+    fleet: Fleet,
     config: Arc<Config>,
     config_file: PathBuf,
 }
 
 async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
     let stage = set_up(folder)?;
-    let port = stage.nodes[0].address().port();
+    let port = stage.fleet.https_port();
     say(&["A fleet of four on loopback, each behind the same name:", ""])?;
-    for (node, lab) in stage.config.fleet.nodes.values().zip(&stage.nodes) {
+    for (node, lab) in stage.config.fleet.nodes.values().zip(&stage.fleet.nodes) {
         say(&[&format!("  {:<8} https://{}", node.id, lab.address())])?;
     }
-    let dig = format!("dig +short @{} -p {} {HOST}", stage.dns.address().ip(), stage.dns.address().port());
+    let dig = format!("dig +short @{} -p {} {HOST}", stage.fleet.dns.address().ip(), stage.fleet.dns.address().port());
     say(&[
         "",
-        "A registrar that keeps the zone in a file, and a name server that answers from it. Ask it yourself:",
+        "A registrar that keeps the zone in a file, and a name server that answers from",
+        "it. Ask it yourself:",
         "",
         &format!("  {dig}"),
         "",
-        &format!(
-            "The rule: 4 failing rounds within 60 min withdraw a node, at least 2 stay. To make it short, a round is taken"
-        ),
-        "every second and each may be a strike; on a real fleet it is one a minute.",
+        "The rule: 4 failing rounds within 60 min withdraw a node, at least 2 stay. To",
+        "make it short, a round is taken every second and each may be a strike; on a real",
+        "fleet it is one a minute.",
         "",
     ])?;
     let ledger = open::writer(&stage.config)?;
     let mut shell = Shell::new(stage.config.clone(), ledger, "demo")
         .map_err(|error| Failure::failed(format!("failed to set up the registrar: {error}")))?;
-    let prober: Arc<dyn Observe> = Arc::new(
+    let prober = Arc::new(
         Prober::new(stage.config.probes.clone())
             .map_err(|error| Failure::failed(format!("failed to set up the probes: {error}")))?,
     );
-    let mut play = Play { shell: &mut shell, prober, dns: stage.dns.address(), beat: Instant::now(), first: true };
+    let mut play =
+        Play { shell: &mut shell, prober, dns: stage.fleet.dns.address(), beat: Instant::now(), first: true };
     let victim = stage.config.fleet.nodes.keys().nth(VICTIM).cloned().expect("the fleet has more nodes");
 
     play.say(&format!("all four serve; DNS answers {}", play.answer().await)).await?;
@@ -93,14 +106,14 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
         play.tick().await?;
     }
     let failed = |error: std::io::Error| Failure::failed(format!("failed to change a node: {error}"));
-    stage.nodes[VICTIM].power_off().map_err(failed)?;
+    stage.fleet.nodes[VICTIM].power_off().map_err(failed)?;
     play.say(&format!("{victim} is killed: its port refuses connections")).await?;
     play.until(&victim, ActionKind::Withdraw).await?;
     play.say(&format!("DNS answers {}", play.answer().await)).await?;
     for _ in 0..3 {
         play.tick().await?;
     }
-    stage.nodes[VICTIM].power_on().map_err(failed)?;
+    stage.fleet.nodes[VICTIM].power_on().map_err(failed)?;
     play.say(&format!("{victim} is started again, and has to prove itself for 5 s")).await?;
     play.until(&victim, ActionKind::Reinstate).await?;
     play.say(&format!("DNS answers {}", play.answer().await)).await?;
@@ -109,7 +122,8 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
     let file = stage.config_file.display();
     say(&[
         "",
-        "That was the whole loop: probe, strike, judge, change the DNS, prove it. It is all in the ledger:",
+        "That was the whole loop: probe, strike, judge, change the DNS, prove it. It is",
+        "all in the ledger:",
         "",
         &format!("  witness -c {file} history"),
         &format!("  witness -c {file} explain {victim}"),
@@ -117,7 +131,7 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
         "",
         "On your own fleet: write a witness.toml (docs/reference/configuration.md), then",
         "",
-        "  witness check --live      every mistake at once, and what registrar and nodes say",
+        "  witness check --live      every mistake at once; what registrar and nodes say",
         "  witness once --dry-run    what it would do",
         "  witness run               the daemon; or `witness once` from cron",
     ])?;
@@ -130,36 +144,17 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
 
 fn set_up(folder: &Path) -> Result<Stage, Failure> {
     let failed = |what: &str, error: &dyn std::fmt::Display| Failure::failed(format!("failed to {what}: {error}"));
-    std::fs::create_dir_all(folder).map_err(|error| failed("make a folder for the demo", &error))?;
-    let authority = Authority::new().map_err(|error| failed("make certificates", &error))?;
-    let identity = authority.identity(&[HOST]).map_err(|error| failed("make certificates", &error))?;
-    let addresses: Vec<IpAddr> = (0..NODES).map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11 + n))).collect();
-    let port = ports::free_on(addresses[0]);
-    let mut nodes = Vec::new();
-    for (n, address) in addresses.iter().enumerate() {
-        let config = NodeConfig::new(&format!("slice{}", n + 1), SocketAddr::new(*address, port), identity.clone());
-        nodes.push(Node::start(config).map_err(|error| failed(&format!("listen on {address}"), &error))?);
-    }
-    let list: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
-    let zone = format!(
-        "{{\"zone\":\"example.com\",\"serial\":1,\"sets\":{{\"files A\":{{\"ttl\":1,\"addresses\":[{}]}}}},\"faults\":[]}}\n",
-        list.join(",")
-    );
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).map_err(|error| failed(&format!("write {}", path.display()), &error))?;
-        Ok::<PathBuf, Failure>(path)
-    };
-    let zone_file = write("zone.json", &zone)?;
-    write("ca.pem", authority.pem())?;
-    let dns = DnsServer::start(SocketAddr::from(([127, 0, 0, 1], 0)), Source::File(zone_file))
-        .map_err(|error| failed("start a name server", &error))?;
-    let config_file = write("witness.toml", &configuration(&addresses, port, dns.address()))?;
+    let wanted = FleetConfig { records: vec!["files".to_owned()], ttl: 1, ssh: false, ..FleetConfig::new(folder) };
+    let fleet = Fleet::start(&wanted).map_err(|error| failed("start a fleet on loopback", &error))?;
+    let config_file = folder.join("witness.toml");
+    std::fs::write(&config_file, configuration(&fleet))
+        .map_err(|error| failed(&format!("write {}", config_file.display()), &error))?;
     let config = Config::load(&config_file).map_err(|error| failed("read the demo's configuration", &error))?;
-    Ok(Stage { nodes, dns, config: Arc::new(config), config_file })
+    Ok(Stage { fleet, config: Arc::new(config), config_file })
 }
 
-fn configuration(addresses: &[IpAddr], port: u16, dns: SocketAddr) -> String {
+fn configuration(fleet: &Fleet) -> String {
+    let (port, dns) = (fleet.https_port(), fleet.dns.address());
     let mut text = format!(
         r#"# The demo's own configuration: a fleet on loopback, quick enough to watch.
 [witness]
@@ -192,8 +187,9 @@ kind = "mock"
 file = "zone.json"
 "#
     );
-    for (n, address) in addresses.iter().enumerate() {
-        text.push_str(&format!("\n[[nodes]]\nname = \"slice{}\"\naddresses = [\"{address}\"]\n", n + 1));
+    for (node, number) in fleet.nodes.iter().zip(1..) {
+        let address = node.address().ip();
+        text.push_str(&format!("\n[[nodes]]\nname = \"slice{number}\"\naddresses = [\"{address}\"]\n"));
     }
     text
 }
@@ -201,7 +197,7 @@ file = "zone.json"
 /// The loop, a beat a second, telling what happens.
 struct Play<'a> {
     shell: &'a mut Shell,
-    prober: Arc<dyn Observe>,
+    prober: Arc<Prober>,
     dns: SocketAddr,
     beat: Instant,
     first: bool,
@@ -212,15 +208,7 @@ impl Play<'_> {
         sleep_until(self.beat).await;
         self.beat += BEAT;
         let nodes = self.shell.config().fleet.nodes.clone();
-        let mut rounds = Vec::new();
-        let mut work = tokio::task::JoinSet::new();
-        for node in nodes.into_values() {
-            let prober = self.prober.clone();
-            work.spawn(async move { prober.round(&node).await });
-        }
-        while let Some(round) = work.join_next().await {
-            rounds.extend(round.ok());
-        }
+        let (rounds, _) = sweep(&self.prober, nodes.into_values()).await;
         let gathered = Gathered { rounds, just_started: std::mem::take(&mut self.first), ..Gathered::default() };
         let report = self
             .shell
@@ -276,6 +264,12 @@ impl Play<'_> {
     }
 
     async fn say(&self, text: &str) -> Result<(), Failure> {
-        say(&[&format!("{}  {text}", &super::format::local(crate::clock::now())[11..])])
+        let clock = &local(crate::clock::now())[11..];
+        let mut lines = wrap(text, WIDTH - clock.len() - 2).into_iter();
+        say(&[&format!("{clock}  {}", lines.next().unwrap_or_default())])?;
+        for line in lines {
+            say(&[&format!("{:1$}  {line}", "", clock.len())])?;
+        }
+        Ok(())
     }
 }

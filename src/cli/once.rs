@@ -1,10 +1,9 @@
 //! `witness once`: one tick for cron.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use super::args::OnceArgs;
 use super::{block_on, open, print};
@@ -12,8 +11,8 @@ use crate::config::Config;
 use crate::daemon::{WATCH_FOR, tell};
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerHandle};
-use crate::model::{AnchorRound, Node, Round};
-use crate::probe::Prober;
+use crate::model::Node;
+use crate::probe::{Prober, sweep};
 use crate::tick::{Gathered, Report, Shell, TickError};
 use crate::{clock, publish};
 
@@ -31,34 +30,48 @@ pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Fai
             let gathered = observe(&config, config.fleet.nodes.values()).await?;
             let report = shell.dry_run(&gathered).await.map_err(open::tick_failure)?;
             print(&report, &config, args.json)?;
+            remark(&report);
             return Ok(exit_of(&report));
         }
         let ledger = open::writer(&config)?;
-        let Some(watch) = take_watch(&config, &ledger, "once").await? else { return Ok(Exit::Done) };
-        let mut shell = open::shell(&config, ledger.clone(), "once")?;
-        let gathered = observe(&config, config.fleet.nodes.values()).await?;
-        let report = act(&mut shell, &gathered).await?;
-        tell(&report);
-        print(&report, &config, args.json)?;
-        prove(&shell, &report, config.witness.once_deadline).await?;
-        let keep = open::retention(&config);
-        ledger
-            .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))
-            .await
-            .map_err(|error| Failure::failed(format!("failed to remove old rows: {error}")))?;
-        ledger
-            .call(move |ledger| ledger.release_lease(&watch))
-            .await
-            .map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
-        Ok(exit_of(&report))
+        let Some(watch) = take_watch(&config, &ledger, "once", "; nothing to do").await? else {
+            return Ok(Exit::Done);
+        };
+        let ended = tick(&config, &ledger, args).await;
+        let released = ledger.call(move |ledger| ledger.release_lease(&watch)).await;
+        let exit = ended?;
+        released.map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
+        Ok(exit)
     })
 }
 
-/// Takes the lease of those who watch, or says who has it.
+/// One tick with all that belongs to it.
+async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> Result<Exit, Failure> {
+    let mut shell = open::shell(config, ledger.clone(), "once")?;
+    let gathered = observe(config, config.fleet.nodes.values()).await?;
+    let report = act(&mut shell, &gathered).await?;
+    print(&report, config, args.json)?;
+    if std::io::stdout().is_terminal() {
+        // A person has just read it all.
+        remark(&report);
+    } else {
+        tell(&report);
+    }
+    prove(&shell, &report, config.witness.once_deadline).await?;
+    let keep = open::retention(config);
+    ledger
+        .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))
+        .await
+        .map_err(|error| Failure::failed(format!("failed to remove old rows: {error}")))?;
+    Ok(exit_of(&report))
+}
+
+/// Takes the lease of those who watch, or says who has it, and what `then` comes of it.
 pub(super) async fn take_watch(
     config: &Config,
     ledger: &LedgerHandle,
     command: &str,
+    then: &str,
 ) -> Result<Option<LeaseGuard>, Failure> {
     let holder = Holder::this(config.witness.name.as_str(), command);
     let now = clock::read();
@@ -69,7 +82,7 @@ pub(super) async fn take_watch(
     match lease {
         LeaseState::Held(guard) => Ok(Some(guard)),
         LeaseState::Busy(by) => {
-            print::note(&format!("{} is watching already; nothing to do", by.holder));
+            print::note(&format!("{} is watching already{then}", by.holder));
             Ok(None)
         }
     }
@@ -88,8 +101,7 @@ pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report
     }
 }
 
-/// One round of each node side by side, and the anchors: after the rounds if any failed, since only then do they tell
-/// whose fault it was.
+/// One round of each node, and the anchors.
 pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node>) -> Result<Gathered, Failure> {
     let prober = Arc::new(
         Prober::new(config.probes.clone())
@@ -98,29 +110,16 @@ pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a
     for notice in prober.notices() {
         print::note(&notice);
     }
-    let mut work = JoinSet::new();
-    for node in nodes {
-        let (prober, node) = (prober.clone(), node.clone());
-        work.spawn(async move { prober.round(&node).await });
-    }
-    let mut anchors: Option<AnchorRound> = prober.anchors().await;
-    let mut rounds: Vec<Round> = Vec::new();
-    while let Some(round) = work.join_next().await {
-        rounds.extend(round.ok());
-    }
-    if rounds.iter().any(Round::failed) {
-        anchors = prober.anchors().await.or(anchors);
-    }
+    let (rounds, anchors) = sweep(&prober, nodes.cloned()).await;
     Ok(Gathered { rounds, anchors, ..Gathered::default() })
 }
 
 /// Asks the name servers about everything that was written, and says what they say.
 pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> Result<(), Failure> {
-    for change in &report.changes {
-        let Some(intent) = change.intent.filter(|_| change.is_written()) else { continue };
-        let pool = &shell.config().fleet.pools[&change.plan.pool];
+    for (intent, plan) in report.to_prove() {
+        let pool = &shell.config().fleet.pools[&plan.pool];
         let within = pool.publish_within.min(within);
-        let seen = publish::prove(shell.ledger(), intent, pool, &change.plan, within)
+        let seen = publish::prove(shell.ledger(), intent, pool, plan, within)
             .await
             .map_err(|error| Failure::failed(format!("failed to write the proof down: {error}")))?;
         for server in seen {
@@ -136,6 +135,13 @@ pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> R
         }
     }
     Ok(())
+}
+
+/// What could not be done, on stderr.
+pub(super) fn remark(report: &Report) {
+    for failure in &report.failures {
+        print::note(failure);
+    }
 }
 
 fn exit_of(report: &Report) -> Exit {

@@ -129,7 +129,7 @@ pub(super) fn pools_and_guards(reading: &Reading<'_>, fleet: &FleetRead, policy:
             {
                 reading.warn(
                     &spots.nodes,
-                    format!("{only} alone has an {family} address in pool {id}, and a record set is never emptied, so it can never be withdrawn"),
+                    format!("{only} alone has an {family} address in pool {id}, and a record set is never emptied, so that address stays even when the node is withdrawn"),
                     format!("give another node an {family} address, or take {only}'s away"),
                 );
             }

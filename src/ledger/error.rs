@@ -39,7 +39,7 @@ pub enum LedgerError {
     #[error("open ledger {}: it is not an SQLite database; it was left as it is, set `database` to another file or move this one away", path.display())]
     NotADatabase { path: PathBuf },
     /// Damaged.
-    #[error("use ledger {}: it is damaged ({what}); stop witness, keep a copy of the file with its -wal file, then recover it with `sqlite3 {} .recover | sqlite3 new.db`, or move it away to begin anew", path.display(), path.display())]
+    #[error("use ledger {}: it is damaged ({what}); stop witness, keep a copy of the file with its -wal file, then save what can be read with `sqlite3 {} .dump` as the reference page of the ledger tells, or move it away to begin anew", path.display(), path.display())]
     Corrupt { path: PathBuf, what: String },
     /// No space.
     #[error("write ledger {}: no space left; what was written before is safe, free some space on its file system", path.display())]

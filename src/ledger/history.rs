@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::model::{
     Action, FleetVerdict, Hold, IntentState, NodeId, Observation, Pin, Plan, Request, Strike, Time, Vantage,
@@ -128,7 +128,8 @@ pub(crate) fn events(db: &Connection, query: &HistoryQuery) -> Result<Vec<Event>
         },
     };
     let mut found = Vec::new();
-    let search = Search { db, query, number, limit: i64::try_from(query.limit).unwrap_or(i64::MAX) };
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let search = Search { db, query, number, limit, first: first_since(db, query.from)? };
     for kind in &query.kinds {
         match kind {
             EventKind::Probes => search.probes(&mut found)?,
@@ -150,16 +151,25 @@ struct Search<'a> {
     query: &'a HistoryQuery,
     number: Option<i64>,
     limit: i64,
+    /// The first judgement to look at.
+    first: i64,
 }
 
-/// Judgements of the time range, newest first, joined with rows of `table` that belong to them.
+/// The first judgement that was made at `from` or after it, by the clock; a number that none has where there is none.
 ///
-/// CROSS JOIN keeps SQLite to this order: from the newest judgement back until there are enough.
-fn backwards(table: &str, alias: &str) -> String {
-    format!("FROM judgement j CROSS JOIN {table} {alias} ON {alias}.judgement = j.id")
+/// What was written before it does not count even if its time is later: that clock was ahead, and was set back since.
+pub(crate) fn first_since(db: &Connection, from: Time) -> Result<i64, Trouble> {
+    let first: Option<i64> = db
+        .prepare_cached("SELECT id FROM judgement WHERE at >= ?1 ORDER BY at, id LIMIT 1")?
+        .query_row([from.0], |row| row.get(0))
+        .optional()?;
+    Ok(first.unwrap_or(i64::MAX))
 }
 
-const RANGE: &str = "j.at BETWEEN ?2 AND ?3 ORDER BY j.at DESC, j.id DESC";
+/// From the newest judgement back until there are enough, for a table `alias` whose rows belong to judgements.
+fn backwards(alias: &str) -> String {
+    format!("{alias}.judgement >= ?5 AND +j.at BETWEEN ?2 AND ?3 ORDER BY {alias}.judgement DESC")
+}
 
 impl Search<'_> {
     fn one(&self, column: &str) -> String {
@@ -167,12 +177,15 @@ impl Search<'_> {
     }
 
     fn probes(&self, into: &mut Vec<Event>) -> Result<(), Trouble> {
-        let (columns, from, one) = (rounds::COLUMNS, backwards("observation", "o"), self.one("o.node"));
+        let (columns, one) = (rounds::COLUMNS, self.one("o.node"));
+        // CROSS JOIN keeps SQLite to this order.
         let mut find = self.db.prepare_cached(&format!(
-            "SELECT {columns}, n.name, j.id {from} JOIN node n ON n.id = o.node JOIN address a ON a.id = o.address \
-             LEFT JOIN note t ON t.id = o.note WHERE {one} AND {RANGE}, o.ended DESC, n.name DESC LIMIT ?4"
+            "SELECT {columns}, n.name, j.id FROM judgement j CROSS JOIN observation o ON o.judgement = j.id \
+             JOIN node n ON n.id = o.node JOIN address a ON a.id = o.address LEFT JOIN note t ON t.id = o.note \
+             WHERE {one} AND j.id >= ?5 AND +j.at BETWEEN ?2 AND ?3 \
+             ORDER BY j.id DESC, o.ended DESC, n.name DESC LIMIT ?4"
         ))?;
-        let mut rows = find.query(params![self.number, self.query.from.0, self.query.to.0, self.limit])?;
+        let mut rows = find.query(self.range())?;
         let first = into.len();
         while let Some(row) = rows.next()? {
             let (_, seen) = rounds::read(row, 0)?;
@@ -211,7 +224,7 @@ impl Search<'_> {
 
     fn verdicts(&self, into: &mut Vec<Event>) -> Result<(), Trouble> {
         let first = into.len();
-        for state in states::news(self.db, self.number, self.query.from, self.query.to, self.limit)? {
+        for state in states::news(self.db, &self.range())? {
             into.push(Event {
                 at: state.at,
                 judgement: Some(state.judgement),
@@ -240,7 +253,7 @@ impl Search<'_> {
     }
 
     fn holds(&self, into: &mut Vec<Event>) -> Result<(), Trouble> {
-        let which = format!("{} AND {RANGE}, n.name DESC, h.id DESC LIMIT ?4", self.one("h.node"));
+        let which = format!("{} AND {}, n.name DESC, h.id DESC LIMIT ?4", self.one("h.node"), backwards("h"));
         let found = states::select_holds(self.db, &which, &self.range())?;
         into.extend(found.into_iter().rev().map(|(_, hold)| Event {
             at: hold.at,
@@ -252,7 +265,8 @@ impl Search<'_> {
     }
 
     fn actions(&self, kind: &str, into: &mut Vec<Event>) -> Result<(), Trouble> {
-        let which = format!("{} AND {kind} AND {RANGE}, n.name DESC, c.id DESC LIMIT ?4", self.one("c.node"));
+        let (one, back) = (self.one("c.node"), backwards("c"));
+        let which = format!("{one} AND {kind} AND {back}, n.name DESC, c.id DESC LIMIT ?4");
         let found = states::select_actions(self.db, &which, &self.range())?;
         into.extend(found.into_iter().rev().map(|(_, action)| Event {
             at: action.at,
@@ -347,9 +361,9 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// What [`RANGE`] takes.
-    fn range(&self) -> [Option<i64>; 4] {
-        [self.number, Some(self.query.from.0), Some(self.query.to.0), Some(self.limit)]
+    /// Node, from, to, limit, first judgement.
+    fn range(&self) -> [Option<i64>; 5] {
+        [self.number, Some(self.query.from.0), Some(self.query.to.0), Some(self.limit), Some(self.first)]
     }
 }
 

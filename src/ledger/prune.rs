@@ -183,14 +183,14 @@ fn notes(db: &Connection, bounds: Bounds, limit: usize, _: &mut usize) -> Result
         .execute([day_of(before), rows(limit)])?)
 }
 
-/// All but each node's newest among the old ones: that one says what held when the kept history begins.
+/// Those whose next one is old, too: the last of the old ones says what held when the kept history begins.
 fn node_states(db: &Connection, bounds: Bounds, limit: usize, _: &mut usize) -> Result<usize, Trouble> {
     Ok(db
         .prepare_cached(
             "DELETE FROM node_state WHERE (node, judgement) IN (SELECT s.node, s.judgement FROM judgement j \
-             CROSS JOIN node_state s ON s.judgement = j.id WHERE j.at < ?1 AND EXISTS (SELECT 1 FROM node_state later \
-             JOIN judgement k ON k.id = later.judgement WHERE later.node = s.node AND later.judgement > s.judgement \
-             AND k.at < ?1) LIMIT ?2)",
+             CROSS JOIN node_state s ON s.judgement = j.id WHERE j.at < ?1 AND (SELECT k.at FROM node_state next \
+             JOIN judgement k ON k.id = next.judgement WHERE next.node = s.node AND next.judgement > s.judgement \
+             ORDER BY next.judgement LIMIT 1) < ?1 LIMIT ?2)",
         )?
         .execute([bounds.before.0, rows(limit)])?)
 }

@@ -69,20 +69,16 @@ pub(crate) fn at(db: &Connection, judgement: i64, node: Option<&NodeId>) -> Resu
     Ok(states)
 }
 
-/// The rows between two times that say something new, newest first: of one node, or of all.
-pub(crate) fn news(
-    db: &Connection,
-    node: Option<i64>,
-    from: Time,
-    to: Time,
-    limit: i64,
-) -> Result<Vec<NodeState>, Trouble> {
-    let one = if node.is_some() { "s.node = ?1" } else { "?1 IS NULL" };
+/// The rows that say something new, newest first. `range` has a node's number or none, two times, a limit, and the first
+/// judgement to look at.
+pub(crate) fn news(db: &Connection, range: &[Option<i64>; 5]) -> Result<Vec<NodeState>, Trouble> {
+    let one = if range[0].is_some() { "s.node = ?1" } else { "?1 IS NULL" };
     let mut find = db.prepare_cached(&format!(
-        "SELECT {STATE} FROM judgement j CROSS JOIN node_state s ON s.judgement = j.id JOIN node n ON n.id = s.node \
-         WHERE {one} AND j.at BETWEEN ?2 AND ?3 AND s.news = 1 ORDER BY j.at DESC, j.id DESC, n.name DESC LIMIT ?4"
+        "SELECT {STATE} FROM node_state s CROSS JOIN judgement j ON j.id = s.judgement JOIN node n ON n.id = s.node \
+         WHERE {one} AND s.judgement >= ?5 AND j.at BETWEEN ?2 AND ?3 AND s.news = 1 \
+         ORDER BY s.judgement DESC, n.name DESC LIMIT ?4"
     ))?;
-    let mut rows = find.query(params![node, from.0, to.0, limit])?;
+    let mut rows = find.query(*range)?;
     let mut states = Vec::new();
     while let Some(row) = rows.next()? {
         states.extend(read(row)?);

@@ -182,3 +182,20 @@ fn migrate(db: &mut Connection, path: &Path, to: i64) -> Result<(), LedgerError>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reported_as_written_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_writer(&dir.path().join("witness.db")).unwrap();
+        let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("synchronous"), 2, "FULL");
+        assert_eq!(number("foreign_keys"), 1);
+        assert_eq!(number("auto_vacuum"), 2, "incremental");
+        assert_eq!(number("user_version"), KNOWN);
+        assert_eq!(db.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0)).unwrap(), "wal");
+    }
+}

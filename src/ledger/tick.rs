@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use crate::crash;
 use crate::model::{AnchorRound, Judgement, Request, Round, Standing};
 
 use super::cache::Cache;
@@ -40,7 +41,9 @@ impl Ledger {
             // Until the commit has succeeded, the cache is ahead of the tables.
             cache.fresh = false;
             let judgement = write(&tx, cache, tick)?;
+            crash::point("committing");
             tx.commit()?;
+            crash::point("committed");
             cache.fresh = true;
             Ok(judgement)
         };
@@ -92,4 +95,50 @@ fn write(db: &Connection, cache: &mut Cache, tick: &TickRecord) -> Result<i64, T
 
 fn count(of: usize) -> i64 {
     i64::try_from(of).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClockReading, FleetVerdict, Memory, ProbeAdvice, Time, Vantage};
+
+    fn empty(at: i64) -> TickRecord {
+        TickRecord {
+            rounds: Vec::new(),
+            anchors: None,
+            request: None,
+            judgement: Judgement {
+                now: ClockReading { wall: Time(at), ..ClockReading::default() },
+                vantage: Vantage::Blind,
+                fleet: FleetVerdict::Blind,
+                nodes: Vec::new(),
+                strikes: Vec::new(),
+                actions: Vec::new(),
+                holds: Vec::new(),
+                probe: ProbeAdvice::default(),
+                memory: Memory::default(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_file_that_may_not_grow_is_full_and_keeps_what_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("witness.db")).unwrap();
+        let pages: i64 = ledger.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        ledger.db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        let mut written = 0;
+        let error = loop {
+            match ledger.record_tick(&empty(written)) {
+                Ok(_) => written += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, LedgerError::Full { .. }), "{error}");
+        assert!(written > 0);
+        assert_eq!(ledger.view().counts().unwrap().judgements, written);
+        ledger.db.pragma_update_and_check(None, "max_page_count", pages * 100, |_| Ok(())).unwrap();
+        ledger.record_tick(&empty(written)).unwrap();
+        ledger.view().integrity().unwrap();
+    }
 }

@@ -1,4 +1,6 @@
 //! What the rule remembers from one tick to the next: bounded, derived from what it was shown, kept in the ledger.
+//!
+//! What an older version did not write down is as it is in the beginning.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -15,6 +17,7 @@ use super::verdict::{Hold, RuleId};
 
 /// Everything remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// The clocks at the last tick; none before the first.
     pub last: Option<ClockReading>,
@@ -38,14 +41,15 @@ pub struct Memory {
 
 /// What is remembered of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NodeMemory {
     /// Where it stands.
     pub standing: Standing,
     /// Since when.
     pub standing_since: Option<Time>,
-    /// Strikes in the window that still count, oldest first.
+    /// Strikes in the window that still count, oldest first; the newest 120, or as many as the policy asks for.
     pub strikes: Vec<Strike>,
-    /// When it last got a strike, counting or not: what the spacing goes by.
+    /// When the round began for which it last got a strike, counting or not: what the spacing goes by.
     pub last_strike_at: Option<Time>,
     /// The newest round that told something about the node.
     pub last_round: Option<Round>,
@@ -59,12 +63,13 @@ pub struct NodeMemory {
     pub clean_since: Option<Time>,
     /// How many of the newest conclusive rounds failed, in a row.
     pub failed_rounds: u32,
-    /// When it was withdrawn by us, in the last 24 h, oldest first.
+    /// When it was seen to have left DNS by our own decision, in the last 24 h, oldest first.
     pub withdrawals: VecDeque<Time>,
 }
 
 /// What is remembered of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PoolMemory {
     /// When its published nodes were last seen to change, by whomever.
     pub changed_at: Option<Time>,

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use super::BoxFuture;
 use crate::clock;
 use crate::model::AnchorRound;
 
 /// One TCP connection to each of `anchors`, side by side.
 pub(super) async fn ask(anchors: &[SocketAddr], timeout: Duration) -> AnchorRound {
-    // The time they were asked, not the time the slowest one answered or was given up: the others may have answered
-    // before we lost our own network.
+    // When they were asked, not when the last one answered: what fails meanwhile waits for the next look.
     let at = clock::now();
     let asked = anchors.iter().map(|anchor| {
         let anchor = *anchor;
-        Box::pin(async move { answers(anchor, timeout).await }) as crate::registrar::BoxFuture<'_, bool>
+        Box::pin(async move { answers(anchor, timeout).await }) as BoxFuture<'_, bool>
     });
     let answers = super::side_by_side(asked.collect()).await;
     let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);

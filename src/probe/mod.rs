@@ -11,22 +11,27 @@ mod ping;
 mod setup;
 mod ssh;
 mod starvation;
+mod sweep;
 mod tls;
 mod trouble;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 pub use setup::ProbeSetupError;
 pub use starvation::{Attention, Lost, Watchdog, judged};
+pub use sweep::sweep;
 
 use crate::clock::{self, Stopwatch};
 use crate::model::{AnchorRound, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};
-use crate::registrar::BoxFuture;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs probes: the seam between the shell and the network.
 pub trait Observe: Send + Sync {
@@ -56,6 +61,7 @@ impl Prober {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(ProbeSetupError::NoRuntime);
         }
+        sweep::raise_descriptors();
         Ok(Self {
             https: settings.https.clone().map(https::HttpsProber::new).transpose()?,
             ping: settings.ping.clone().map(ping::PingProber::new),

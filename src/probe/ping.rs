@@ -26,10 +26,9 @@ use surge_ping::{Client, Config, ICMP, IcmpPacket, PingIdentifier, PingSequence,
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Sight, brief, side_by_side, trouble};
+use super::{BoxFuture, Sight, brief, side_by_side, trouble};
 use crate::clock::Stopwatch;
 use crate::model::{Fault, Measured, Outcome, OwnFault, PingProbe, Stage};
-use crate::registrar::BoxFuture;
 
 /// Probes by ICMP echo.
 #[derive(Debug)]
@@ -111,7 +110,9 @@ impl PingProber {
         let spacing = self.spacing();
         let echoes = (0..u32::from(self.settings.count)).map(|nth| {
             Box::pin(async move {
-                sleep(spacing * nth).await;
+                if nth > 0 {
+                    sleep(spacing * nth).await;
+                }
                 self.echo(family, address, end).await
             }) as BoxFuture<'_, (Echo, Duration)>
         });

@@ -201,4 +201,11 @@ mod tests {
             Outcome::Inconclusive(OwnFault::Resources)
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn rubbish_is_no_certificate(der in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            proptest::prop_assert_eq!(certificate_days(&der, Time(0)), None);
+        }
+    }
 }

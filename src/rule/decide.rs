@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Action, ActionKind, Guard, Hold, Memory, Node, NodeId, NodeMemory, Pin, PinState, Policy, Pool, PoolMemory,
-    PublishedSets, Request, RequestKind, RuleId, RuleSet, Situation, Withdrawal,
+    Action, ActionKind, Guard, Hold, Memory, Node, NodeId, NodeMemory, Policy, Pool, PoolId, PoolMemory, PublishedSets,
+    RuleId, RuleSet, Situation, Time, Withdrawal,
 };
 
-use super::guard::{ApprovedPlan, Authority, Grounds, admit, approve};
+use super::guard::{ApprovedPlan, Authority, Grounds, Refusal, admit, approve};
+use super::index::Index;
+use super::reconcile::is_ours;
 use super::sight::Sight;
-use super::{diagnose, explain, plan, words};
+use super::wish::{Want, Wish};
+use super::{diagnose, plan, words};
 
 /// What is to be done and what is not.
 #[derive(Debug, Default)]
@@ -19,141 +22,86 @@ pub(super) struct Decision {
     pub(super) plans: Vec<ApprovedPlan>,
 }
 
-/// A change that somebody or something wants.
-struct Want {
-    kind: ActionKind,
-    rule: RuleId,
-    why: String,
-    authority: Authority,
+/// What one pool is decided by.
+pub(super) struct Desk<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) situation: &'a Situation<'a>,
+    pub(super) index: &'a Index<'a>,
+    pub(super) sight: &'a Sight,
+    pub(super) pool: &'a Pool,
+    pub(super) nodes: &'a BTreeMap<NodeId, NodeMemory>,
+    /// What was held in the last tick because it still serves.
+    told: &'a BTreeSet<(NodeId, Option<PoolId>)>,
 }
 
-/// What one pool is decided by.
-struct Desk<'a> {
+pub(super) fn decide<'a>(
     policy: &'a Policy,
     situation: &'a Situation<'a>,
+    index: &'a Index<'a>,
     sight: &'a Sight,
-    pool: &'a Pool,
-    nodes: &'a BTreeMap<NodeId, NodeMemory>,
-}
-
-pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, sight: &Sight, memory: &mut Memory) -> Decision {
+    memory: &mut Memory,
+) -> Decision {
     let mut decision = Decision::default();
+    let told: BTreeSet<_> = std::mem::take(&mut memory.holds)
+        .into_iter()
+        .filter(|hold| hold.guard == Guard::StillServes)
+        .map(|hold| (hold.node, hold.pool))
+        .collect();
     memory.pools.retain(|id, _| situation.fleet.pools.contains_key(id));
     for pool in situation.fleet.pools.values() {
         let mut of_pool = memory.pools.remove(&pool.id).unwrap_or_default();
+        let desk = Desk { policy, situation, index, sight, pool, nodes: &memory.nodes, told: &told };
         if let Some(published) = situation.published.get(&pool.id) {
-            let desk = Desk { policy, situation, sight, pool, nodes: &memory.nodes };
-            for id in desk.reconcile(published, &mut of_pool, &mut decision) {
-                // Old failures must not convict it again: it has proved itself since.
-                memory.nodes.entry(id).or_default().strikes.clear();
+            let moves = desk.reconcile(published, &mut of_pool);
+            for id in &moves.back {
+                memory.nodes.entry(id.clone()).or_default().forgive();
             }
-            let desk = Desk { policy, situation, sight, pool, nodes: &memory.nodes };
+            for id in moves.gone {
+                // One that leaves several pools for the same reason is withdrawn once.
+                let out_already = index.outs(&id, &memory.pools).any(|out| out.seen_out && is_ours(out));
+                let ours = of_pool.out.get(&id).is_some_and(is_ours);
+                if ours && !out_already {
+                    memory.nodes.entry(id).or_default().withdrawals.push_back(sight.now);
+                }
+            }
+            decision.actions.extend(moves.alerts);
+            let desk = Desk { policy, situation, index, sight, pool, nodes: &memory.nodes, told: &told };
             desk.change(published, &mut of_pool, &mut decision);
         } else {
-            let desk = Desk { policy, situation, sight, pool, nodes: &memory.nodes };
-            desk.hold_all(&of_pool, &mut decision);
-        }
-        for action in decision.actions.iter().filter(|action| action.pool.as_ref() == Some(&pool.id)) {
-            let Some(node) = action.node.as_ref().and_then(|id| memory.nodes.get_mut(id)) else { continue };
-            let first = action.node.as_ref().and_then(|id| of_pool.out.get(id)).is_some_and(|out| out.at == sight.now);
-            if action.kind == ActionKind::Withdraw && first && node.withdrawals.back() != Some(&sight.now) {
-                node.withdrawals.push_back(sight.now);
+            for node in situation.fleet.nodes_of(pool) {
+                desk.hold(node, desk.wish_in_the_dark(node, &of_pool), &mut decision);
             }
         }
         memory.pools.insert(pool.id.clone(), of_pool);
     }
-    alert_on_news(&memory.holds, &mut decision);
     memory.holds.clone_from(&decision.holds);
     decision
 }
 
 impl Desk<'_> {
-    /// Holds what is remembered against what is published: the published sets are the truth about who is in.
-    /// Returns the nodes that are back.
-    fn reconcile(&self, published: &PublishedSets, of_pool: &mut PoolMemory, decision: &mut Decision) -> Vec<NodeId> {
-        let now = self.sight.now;
-        let mut members = BTreeSet::new();
-        let mut returned = Vec::new();
-        of_pool.out.retain(|id, _| self.pool.nodes.binary_search(id).is_ok());
-        for node in self.situation.fleet.nodes_of(self.pool) {
-            let id = &node.id;
-            let places = plan::places(node, published);
-            let is_in = !places.is_empty();
-            if is_in {
-                members.insert(id.clone());
-            }
-            let may_be_out = !is_in || !plan::is_removable(node, published);
-            match of_pool.out.get_mut(id) {
-                Some(out) if out.seen_out && !places.is_subset(&out.left) => {
-                    if out.returning_since.is_none() {
-                        let why = format!(
-                            "{id} is in the records of pool {} again, and witness did not put it back",
-                            self.pool.id
-                        );
-                        decision.actions.push(self.action(ActionKind::Alert, id, words::OUTSIDE, why));
-                    }
-                    of_pool.out.remove(id);
-                    returned.push(id.clone());
-                }
-                Some(out) if out.seen_out => out.left = places,
-                Some(out) if may_be_out => {
-                    out.seen_out = true;
-                    out.left = places;
-                }
-                // Not followed. A wish that nothing renews is dropped: an old decision is never carried out later.
-                Some(out) if out.by_hand && now.since(out.asked_at) >= 2 * self.pool.ttl => {
-                    of_pool.out.remove(id);
-                }
-                Some(_) => {}
-                None if !is_in => {
-                    let known_out = of_pool.members.as_ref().is_some_and(|before| !before.contains(id));
-                    if !known_out {
-                        let why = format!(
-                            "{id} is not in the records of pool {}, and witness did not take it out",
-                            self.pool.id
-                        );
-                        decision.actions.push(self.action(ActionKind::Alert, id, words::OUTSIDE, why));
-                    }
-                    of_pool.out.insert(
-                        id.clone(),
-                        Withdrawal {
-                            at: now,
-                            asked_at: now,
-                            rule: words::OUTSIDE,
-                            why: "taken out by somebody else".to_owned(),
-                            seen_out: true,
-                            returning_since: None,
-                            by_hand: true,
-                            places: BTreeSet::new(),
-                            left: BTreeSet::new(),
-                        },
-                    );
-                }
-                None => {}
-            }
-        }
-        if of_pool.members.as_ref().is_some_and(|before| *before != members) {
-            of_pool.changed_at = Some(now);
-        }
-        of_pool.members = Some(members);
-        returned
-    }
-
     /// Decides, in the order of the nodes' names, worst first, and puts what is allowed into one plan.
     fn change(&self, published: &PublishedSets, of_pool: &mut PoolMemory, decision: &mut Decision) {
-        let mut grounds = self.grounds(published, of_pool);
         let mut wanted: Vec<(&Node, Want)> = Vec::new();
         for node in self.situation.fleet.nodes_of(self.pool) {
-            match self.want(node, published, of_pool) {
-                Wish::Nothing => {}
-                Wish::Hold(kind, guard, why) => decision.holds.push(self.hold(kind, &node.id, guard, why)),
+            match self.wish(node, published, of_pool) {
                 Wish::Drop => {
                     of_pool.out.remove(&node.id);
                 }
+                Wish::Own(why) => {
+                    if let Some(out) = of_pool.out.get_mut(&node.id) {
+                        out.own(why);
+                    }
+                }
                 Wish::Want(want) => wanted.push((node, want)),
+                refused => self.hold(node, refused, decision),
             }
         }
-        let severity = |id: &NodeId| self.nodes.get(id).map_or(0, |node| node.strikes.len());
+        if wanted.is_empty() {
+            return;
+        }
+        // The original script knew no worse and worst.
+        let classic = self.policy.rule == RuleSet::Classic;
+        let severity = |id: &NodeId| self.nodes.get(id).filter(|_| !classic).map_or(0, |node| node.strikes.len());
         wanted.sort_by_key(|(node, want)| {
             (
                 want.kind != ActionKind::Withdraw,
@@ -161,20 +109,29 @@ impl Desk<'_> {
                 std::cmp::Reverse(severity(&node.id)),
             )
         });
+        let first = self.grounds(published, of_pool);
+        let in_flight = in_flight(of_pool);
+        let newest = in_flight.values().copied().max();
+        let mut grounds = first.clone();
         let mut admitted = Vec::new();
         let mut authority = Authority::Rule;
         for (node, want) in wanted {
             grounds.authority = want.authority;
             let seen = self.nodes.get(&node.id).map_or(0, |memory| memory.rounds_seen);
             grounds.warmup_left = self.policy.warmup_rounds.saturating_sub(seen);
-            match admit(want.kind, &node.id, &grounds) {
-                Err(refusal) => {
-                    decision.holds.push(self.hold(want.kind, &node.id, refusal.guard, refusal.why));
-                }
-                Ok(()) => {
+            // A change that is under way blocks new ones, not its own repetition.
+            let again = in_flight.contains_key(&node.id);
+            grounds.in_flight = if again { None } else { newest };
+            let refused = match admit(want.kind, &node.id, &grounds) {
+                Ok(()) => want.but,
+                Err(refusal) => Some((refusal.guard, refusal.why)),
+            };
+            match refused {
+                Some((guard, why)) => self.hold(node, Wish::Hold(want.kind, guard, why), decision),
+                None => {
                     if want.kind == ActionKind::Withdraw {
                         grounds.staying.remove(&node.id);
-                        if is_ours(&want.rule) {
+                        if want.authority == Authority::Rule {
                             grounds.withdrawn.insert(node.id.clone());
                         }
                     }
@@ -203,9 +160,10 @@ impl Desk<'_> {
         if drawn.changes.is_empty() {
             return;
         }
-        let mut grounds = self.grounds(published, of_pool);
-        grounds.authority = authority;
         let because = drawn.because.clone();
+        let is_new = |action: &Action| action.node.as_ref().is_some_and(|id| !in_flight.contains_key(id));
+        let in_flight = newest.filter(|_| because.iter().any(is_new));
+        let grounds = Grounds { authority, in_flight, ..first };
         match approve(drawn, &grounds) {
             Ok(approved) => {
                 for action in &because {
@@ -214,117 +172,14 @@ impl Desk<'_> {
                 decision.plans.push(approved);
                 decision.actions.extend(because);
             }
-            Err(refusal) => {
-                for action in because {
-                    if let Some(node) = &action.node {
-                        decision.holds.push(self.hold(action.kind, node, refusal.guard, refusal.why.clone()));
-                    }
+            Err(Refusal { guard, why }) => {
+                for action in &because {
+                    let Some(node) = action.node.as_ref().and_then(|id| self.situation.fleet.nodes.get(id)) else {
+                        continue;
+                    };
+                    self.hold(node, Wish::Hold(action.kind, guard, why.clone()), decision);
                 }
             }
-        }
-    }
-
-    /// What is to become of one node, guards aside.
-    fn want(&self, node: &Node, published: &PublishedSets, of_pool: &PoolMemory) -> Wish {
-        let Some(memory) = self.nodes.get(&node.id) else { return Wish::Nothing };
-        let is_in = !plan::places(node, published).is_empty();
-        let removable = plan::is_removable(node, published);
-        if let Some(request) = self.request(&node.id) {
-            return self.asked(request.kind, request.force, &request.reason, memory, is_in);
-        }
-        let nominated = self.nominated(memory);
-        match self.pin(&node.id).map(|pin| (pin.state, &pin.reason)) {
-            Some((PinState::Out, reason)) if removable => {
-                return Wish::want(ActionKind::Withdraw, words::PIN, format!("pinned out: {reason}"), Authority::Hand);
-            }
-            Some((PinState::In, reason)) if !is_in => {
-                return Wish::want(ActionKind::Reinstate, words::PIN, format!("pinned in: {reason}"), Authority::Hand);
-            }
-            Some((state, reason)) => {
-                if nominated && is_in && state != PinState::Out {
-                    return Wish::Hold(ActionKind::Withdraw, Guard::Pin, format!("pinned {state}: {reason}"));
-                }
-                return Wish::Nothing;
-            }
-            None => {}
-        }
-        if let Some(out) = of_pool.out.get(&node.id) {
-            return self.out(out, memory, nominated);
-        }
-        if !nominated || !is_in {
-            return Wish::Nothing;
-        }
-        let why = explain::strikes(self.policy, memory);
-        if self.policy.rule == RuleSet::Classic {
-            return Wish::want(ActionKind::Withdraw, words::CLASSIC, why, Authority::Rule);
-        }
-        if !diagnose::is_fresh(memory, self.sight) {
-            return Wish::Nothing;
-        }
-        let convict = &self.policy.convict;
-        if !memory.strikes.iter().any(|strike| strike.is_from(convict)) {
-            let probes: Vec<&str> = convict.iter().map(|probe| probe.name()).collect();
-            let why = format!("{why}; it still serves: no strike came from {}", probes.join(" or "));
-            return Wish::Hold(ActionKind::Withdraw, Guard::StillServes, why);
-        }
-        // Strikes nominate, but what passes everything right now is not taken out; its next failing round will tell.
-        if memory.failed_rounds == 0 {
-            let why = format!("{why}; it serves again: {}", explain::last_round(memory));
-            return Wish::Hold(ActionKind::Withdraw, Guard::StillServes, why);
-        }
-        Wish::want(ActionKind::Withdraw, words::STRIKES, why, Authority::Rule)
-    }
-
-    /// A node that is out, or is to be.
-    fn out(&self, out: &Withdrawal, memory: &NodeMemory, nominated: bool) -> Wish {
-        let now = self.sight.now;
-        let ask_again = now.since(out.asked_at) >= self.policy.interval;
-        if !out.seen_out {
-            let still = nominated && memory.failed_rounds > 0;
-            return match (still || self.policy.rule == RuleSet::Classic, ask_again) {
-                (false, _) if now.since(out.asked_at) >= 2 * self.pool.ttl => Wish::Drop,
-                (false, _) | (true, false) => Wish::Nothing,
-                (true, true) => Wish::want(ActionKind::Withdraw, out.rule.clone(), out.why.clone(), Authority::Rule),
-            };
-        }
-        let automatic = self.policy.reinstate == crate::model::Reinstatement::Auto
-            && self.policy.rule == RuleSet::Witness
-            && !out.by_hand;
-        if !automatic || !diagnose::is_fresh(memory, self.sight) || (out.returning_since.is_some() && !ask_again) {
-            return Wish::Nothing;
-        }
-        let need = explain::probation(self.policy, memory);
-        let clean = memory.clean_since.map_or(std::time::Duration::ZERO, |since| now.since(since));
-        if memory.clean_rounds < self.policy.probation_rounds || clean < need {
-            return Wish::Nothing;
-        }
-        let why = format!(
-            "{} clean rounds over {} s (needed: {} over {} s, withdrawn {} times in 24 h)",
-            memory.clean_rounds,
-            clean.as_secs(),
-            self.policy.probation_rounds,
-            need.as_secs(),
-            memory.withdrawals.len()
-        );
-        Wish::want(ActionKind::Reinstate, words::PROBATION, why, Authority::Rule)
-    }
-
-    /// What a person asks for.
-    fn asked(&self, kind: RequestKind, force: bool, reason: &str, memory: &NodeMemory, is_in: bool) -> Wish {
-        let authority = if force { Authority::Forced } else { Authority::Hand };
-        let why =
-            if reason.is_empty() { "asked for by hand".to_owned() } else { format!("asked for by hand: {reason}") };
-        match kind {
-            RequestKind::Withdraw if is_in => Wish::want(ActionKind::Withdraw, words::HAND, why, authority),
-            RequestKind::Reinstate => {
-                let passes = diagnose::is_fresh(memory, self.sight) && memory.clean_rounds > 0;
-                if !passes && !force {
-                    let why = format!("{}; --force overrides", explain::last_round(memory));
-                    return Wish::Hold(ActionKind::Reinstate, Guard::Unhealthy, why);
-                }
-                Wish::want(ActionKind::Reinstate, words::HAND, why, authority)
-            }
-            RequestKind::Withdraw => Wish::Nothing,
         }
     }
 
@@ -347,9 +202,11 @@ impl Desk<'_> {
                     left: BTreeSet::new(),
                 });
                 out.asked_at = now;
-                out.returning_since = None;
-                out.by_hand = action.rule == words::HAND;
                 out.places.extend(places);
+                if action.rule == words::HAND {
+                    out.own(action.why.clone());
+                }
+                out.returning_since = None;
             }
             ActionKind::Reinstate => {
                 if let Some(out) = of_pool.out.get_mut(&node.id) {
@@ -361,30 +218,13 @@ impl Desk<'_> {
         }
     }
 
-    /// The registrar could not be read: whatever is wanted must wait.
-    fn hold_all(&self, of_pool: &PoolMemory, decision: &mut Decision) {
-        for node in self.situation.fleet.nodes_of(self.pool) {
-            let Some(memory) = self.nodes.get(&node.id) else { continue };
-            let asked = self.request(&node.id).map(|request| request.kind);
-            let kind = match asked {
-                Some(RequestKind::Withdraw) => ActionKind::Withdraw,
-                Some(RequestKind::Reinstate) => ActionKind::Reinstate,
-                None if self.nominated(memory) && !of_pool.out.contains_key(&node.id) => ActionKind::Withdraw,
-                None => continue,
-            };
-            let why = format!("what zone {} holds is not known", self.pool.zone);
-            decision.holds.push(self.hold(kind, &node.id, Guard::ZoneUnknown, why));
-        }
-    }
-
-    fn grounds<'b>(&'b self, published: &PublishedSets, of_pool: &PoolMemory) -> Grounds<'b> {
+    fn grounds(&self, published: &PublishedSets, of_pool: &PoolMemory) -> Grounds<'_> {
         let counts = |node: &&Node| {
-            self.pin(&node.id).is_none()
+            self.index.pin(&node.id).is_none()
                 && !of_pool.out.contains_key(&node.id)
                 && self.nodes.get(&node.id).is_some_and(|memory| diagnose::is_fresh(memory, self.sight))
-                && !plan::places(node, published).is_empty()
+                && plan::is_in(node, published)
         };
-        let in_flight = of_pool.out.values().filter(|out| !out.seen_out).map(|out| out.asked_at).max();
         Grounds {
             fleet: self.situation.fleet,
             policy: self.policy,
@@ -395,67 +235,44 @@ impl Desk<'_> {
             clock_back_ms: self.sight.clock_back_ms,
             warmup_left: 0,
             staying: self.situation.fleet.nodes_of(self.pool).filter(counts).map(|node| node.id.clone()).collect(),
-            withdrawn: of_pool.out.iter().filter(|(_, out)| is_ours(&out.rule)).map(|(id, _)| id.clone()).collect(),
+            withdrawn: of_pool.out.iter().filter(|(_, out)| is_ours(out)).map(|(id, _)| id.clone()).collect(),
             changed_at: of_pool.changed_at,
-            in_flight,
+            in_flight: None,
             ttl: published.values().map(|set| set.ttl).max().unwrap_or(0),
         }
     }
 
-    fn nominated(&self, memory: &NodeMemory) -> bool {
-        memory.strikes.len() >= self.policy.strikes as usize
-    }
-
-    fn request(&self, node: &NodeId) -> Option<&Request> {
-        self.situation.requests.iter().find(|request| request.node == *node)
-    }
-
-    fn pin(&self, node: &NodeId) -> Option<&Pin> {
-        self.situation.pins.iter().find(|pin| pin.node == *node)
-    }
-
-    fn action(&self, kind: ActionKind, node: &NodeId, rule: RuleId, why: String) -> Action {
+    pub(super) fn action(&self, kind: ActionKind, node: &NodeId, rule: RuleId, why: String) -> Action {
         Action { kind, node: Some(node.clone()), pool: Some(self.pool.id.clone()), step: None, rule, why }
     }
 
-    fn hold(&self, kind: ActionKind, node: &NodeId, guard: Guard, why: String) -> Hold {
-        Hold { kind, node: node.clone(), pool: Some(self.pool.id.clone()), guard, why }
-    }
-}
-
-/// What is to become of a node.
-enum Wish {
-    Nothing,
-    /// Wanted, and refused before any guard is asked.
-    Hold(ActionKind, Guard, String),
-    /// Nothing renews the wish to take it out.
-    Drop,
-    Want(Want),
-}
-
-impl Wish {
-    fn want(kind: ActionKind, rule: RuleId, why: String, authority: Authority) -> Self {
-        Self::Want(Want { kind, rule, why, authority })
-    }
-}
-
-/// Whether a withdrawal by this rule was the rule's own, and not a person's.
-fn is_ours(rule: &RuleId) -> bool {
-    *rule != words::HAND && *rule != words::PIN && *rule != words::OUTSIDE
-}
-
-/// A nomination that is held since the node still serves is for a person to look at, once.
-fn alert_on_news(before: &[Hold], decision: &mut Decision) {
-    for hold in &decision.holds {
-        if hold.guard == Guard::StillServes && !before.iter().any(|old| old.is_same(hold)) {
-            decision.actions.push(Action {
-                kind: ActionKind::Alert,
-                node: Some(hold.node.clone()),
-                pool: hold.pool.clone(),
-                step: None,
-                rule: words::STRIKES,
-                why: hold.why.clone(),
-            });
+    /// Writes down what is refused; what a person is to look at is told once, when it begins.
+    fn hold(&self, node: &Node, refused: Wish, decision: &mut Decision) {
+        let tell = matches!(refused, Wish::Tell(..));
+        let (Wish::Hold(kind, guard, why) | Wish::Tell(kind, guard, why)) = refused else { return };
+        let pool = Some(self.pool.id.clone());
+        let key = (node.id.clone(), pool);
+        if tell && !self.told.contains(&key) {
+            decision.actions.push(self.action(ActionKind::Alert, &node.id, words::STRIKES, why.clone()));
         }
+        let (node, pool) = key;
+        decision.holds.push(Hold { kind, node, pool, guard, why });
     }
+}
+
+impl Withdrawal {
+    /// From now on a person's word keeps it out.
+    fn own(&mut self, why: String) {
+        self.by_hand = true;
+        self.rule = words::HAND;
+        self.why = why;
+        self.returning_since = None;
+    }
+}
+
+/// Changes that were asked for and that the published sets do not show yet, and when they were first asked for. Being asked
+/// for again and again does not make them newer: one that cannot be done must not block the others for ever.
+fn in_flight(of_pool: &PoolMemory) -> BTreeMap<NodeId, Time> {
+    let began = |out: &Withdrawal| if out.seen_out { out.returning_since } else { Some(out.at) };
+    of_pool.out.iter().filter_map(|(id, out)| Some((id.clone(), began(out)?))).collect()
 }

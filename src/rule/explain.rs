@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{NodeMemory, Outcome, Policy};
+use crate::model::{NodeMemory, Outcome, Policy, Reinstatement, RuleSet};
+
+/// Whether what the rule took out comes back by the rule.
+pub(super) fn is_automatic(policy: &Policy) -> bool {
+    policy.reinstate == Reinstatement::Auto && policy.rule == RuleSet::Witness
+}
 
 /// How long the node must pass everything before it comes back: doubled by every withdrawal of the last 24 h but the first.
 pub(super) fn probation(policy: &Policy, memory: &NodeMemory) -> Duration {

@@ -69,7 +69,7 @@ pub struct Grounds<'a> {
     pub withdrawn: BTreeSet<NodeId>,
     /// When the pool was last changed by us.
     pub changed_at: Option<Time>,
-    /// When a withdrawal was last asked for that the published sets do not show yet.
+    /// When a change was first asked for that the published sets do not show yet; none where it is this very change.
     pub in_flight: Option<Time>,
     /// The longest TTL that caches may hold an older answer for, seconds.
     pub ttl: u32,
@@ -83,7 +83,7 @@ pub fn admit(kind: ActionKind, node: &NodeId, grounds: &Grounds<'_>) -> Result<(
     let policy = grounds.policy;
     if grounds.authority == Authority::Rule && policy.rule == RuleSet::Witness {
         sight(grounds)?;
-        settled(node, grounds)?;
+        settled(grounds)?;
     }
     if kind != ActionKind::Withdraw {
         return Ok(());
@@ -100,7 +100,7 @@ pub fn admit(kind: ActionKind, node: &NodeId, grounds: &Grounds<'_>) -> Result<(
             ),
         );
     }
-    let stay = grounds.staying.iter().filter(|other| *other != node).count();
+    let stay = grounds.staying.len() - usize::from(grounds.staying.contains(node));
     if grounds.authority != Authority::Forced && policy.rule == RuleSet::Witness && stay < policy.keep as usize {
         return refuse(
             Guard::Keep,
@@ -169,6 +169,9 @@ fn sight(grounds: &Grounds<'_>) -> Result<(), Refusal> {
     if grounds.vantage == Vantage::Isolated {
         return refuse(Guard::Vantage, "the anchors do not answer: it is our own network".to_owned());
     }
+    if grounds.vantage == Vantage::Blind && grounds.warmup_left == 0 {
+        return refuse(Guard::Warmup, "too few ticks since a start, a gap or a clock step".to_owned());
+    }
     if grounds.warmup_left > 0 {
         return refuse(
             Guard::Warmup,
@@ -178,11 +181,9 @@ fn sight(grounds: &Grounds<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn settled(node: &NodeId, grounds: &Grounds<'_>) -> Result<(), Refusal> {
-    // A change that is under way blocks the others, not its own repetition.
-    let in_flight = grounds.in_flight.filter(|_| !grounds.withdrawn.contains(node));
-    let Some(changed_at) = grounds.changed_at.max(in_flight) else { return Ok(()) };
-    let settle_s = 2 * u64::from(grounds.ttl).max(grounds.pool.ttl.as_secs());
+fn settled(grounds: &Grounds<'_>) -> Result<(), Refusal> {
+    let Some(changed_at) = grounds.changed_at.max(grounds.in_flight) else { return Ok(()) };
+    let settle_s = u64::from(grounds.ttl).max(grounds.pool.ttl.as_secs()).saturating_mul(2);
     let ago = grounds.now.since(changed_at).as_secs();
     if ago < settle_s {
         return refuse(

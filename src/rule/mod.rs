@@ -10,17 +10,23 @@ mod decide;
 mod diagnose;
 mod explain;
 mod guard;
+mod index;
 mod plan;
+mod reconcile;
 mod sight;
 mod tally;
+mod wish;
 mod words;
 
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Action, ActionKind, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Policy, PoolId, ProbeAdvice,
-    RuleId, Situation, Standing,
+    Action, ActionKind, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Policy, Pool, PoolId,
+    ProbeAdvice, RuleId, Situation, Standing, Vantage, Withdrawal,
 };
+
+use index::Index;
+use sight::Sight;
 
 pub use guard::{ApprovedPlan, Authority, Grounds, Refusal, admit, approve};
 pub use plan::sets_of;
@@ -38,17 +44,23 @@ pub struct Ruling {
 #[must_use]
 pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
     let mut memory = situation.memory.clone();
+    let index = Index::of(situation);
     let sight = sight::look(policy, situation, &mut memory);
     let strikes = tally::tally(policy, situation, &sight, &mut memory);
-    let decision = decide::decide(policy, situation, &sight, &mut memory);
-    let verdicts = verdicts(situation, &sight, &memory);
+    let decision = decide::decide(policy, situation, &index, &sight, &mut memory);
+    let verdicts = verdicts(situation, &index, &sight, &memory);
     let fleet = diagnose::fleet(&verdicts, &memory.nodes, &sight);
+    let mut acted: BTreeMap<&NodeId, &Action> = BTreeMap::new();
+    for action in decision.actions.iter().filter(|action| action.kind != ActionKind::Alert) {
+        if let Some(node) = &action.node {
+            acted.entry(node).or_insert(action);
+        }
+    }
     let mut nodes = Vec::with_capacity(verdicts.len());
     let mut fast = Vec::new();
     for (id, verdict) in &verdicts {
-        let in_dns = in_dns(situation, id);
         let Some(of_node) = memory.nodes.get_mut(id) else { continue };
-        let standing = standing(of_node, &memory.pools, id);
+        let standing = standing(of_node, index.outs(id, &memory.pools));
         if of_node.standing != standing || of_node.standing_since.is_none() {
             of_node.standing = standing;
             of_node.standing_since = Some(sight.now);
@@ -56,16 +68,19 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
         if of_node.failed_rounds > 0 && standing == Standing::Suspect {
             fast.push(id.clone());
         }
-        let (rule, why) = reason(policy, *verdict, of_node, id, &sight, &decision.actions, &memory.pools);
+        let (rule, why) = match acted.get(id) {
+            Some(action) => (action.rule.clone(), action.why.clone()),
+            None => reason(policy, *verdict, of_node, &sight, index.outs(id, &memory.pools).next()),
+        };
         nodes.push(NodeJudgement {
             node: id.clone(),
             verdict: *verdict,
             standing,
-            pin: situation.pins.iter().find(|pin| pin.node == *id).cloned(),
+            pin: index.pin(id).cloned(),
             strikes: u32::try_from(of_node.strikes.len()).unwrap_or(u32::MAX),
             rule,
             why,
-            in_dns,
+            in_dns: in_dns(situation, &index, id),
         });
     }
     let ask = nodes.iter().filter(|node| node.verdict == NodeVerdict::Dead).map(|node| node.node.clone()).collect();
@@ -85,17 +100,21 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
     }
 }
 
-fn verdicts(situation: &Situation<'_>, sight: &sight::Sight, memory: &Memory) -> BTreeMap<NodeId, NodeVerdict> {
+fn verdicts(
+    situation: &Situation<'_>,
+    index: &Index<'_>,
+    sight: &Sight,
+    memory: &Memory,
+) -> BTreeMap<NodeId, NodeVerdict> {
     let verdict = |id: &NodeId| {
-        let pin = situation.pins.iter().find(|pin| pin.node == *id);
-        let out = memory.pools.values().any(|pool| pool.out.contains_key(id));
-        memory.nodes.get(id).map_or(NodeVerdict::Unknown, |of_node| diagnose::node(of_node, sight, pin, out))
+        let out = index.outs(id, &memory.pools).next().is_some();
+        memory.nodes.get(id).map_or(NodeVerdict::Unknown, |of_node| diagnose::node(of_node, sight, index.pin(id), out))
     };
     situation.fleet.nodes.keys().map(|id| (id.clone(), verdict(id))).collect()
 }
 
-fn standing(memory: &NodeMemory, pools: &BTreeMap<PoolId, crate::model::PoolMemory>, id: &NodeId) -> Standing {
-    let mut outs = pools.values().filter_map(|pool| pool.out.get(id)).peekable();
+fn standing<'a>(memory: &NodeMemory, outs: impl Iterator<Item = &'a Withdrawal>) -> Standing {
+    let mut outs = outs.peekable();
     if outs.peek().is_some() {
         let proving = outs.all(|out| out.seen_out && !out.by_hand) && memory.clean_rounds > 0;
         return if proving { Standing::Probation } else { Standing::Withdrawn };
@@ -103,36 +122,27 @@ fn standing(memory: &NodeMemory, pools: &BTreeMap<PoolId, crate::model::PoolMemo
     if memory.strikes.is_empty() && memory.failed_rounds == 0 { Standing::Serving } else { Standing::Suspect }
 }
 
-fn in_dns(situation: &Situation<'_>, id: &NodeId) -> BTreeMap<PoolId, bool> {
+fn in_dns(situation: &Situation<'_>, index: &Index<'_>, id: &NodeId) -> BTreeMap<PoolId, bool> {
     let Some(node) = situation.fleet.nodes.get(id) else { return BTreeMap::new() };
-    situation
-        .fleet
-        .pools_of(id)
-        .filter_map(|pool| {
-            let published = situation.published.get(&pool.id)?;
-            Some((pool.id.clone(), !plan::places(node, published).is_empty()))
-        })
-        .collect()
+    let of_pool = |pool: &&Pool| {
+        let published = situation.published.get(&pool.id)?;
+        Some((pool.id.clone(), plan::is_in(node, published)))
+    };
+    index.pools(id).iter().filter_map(of_pool).collect()
 }
 
 fn reason(
     policy: &Policy,
     verdict: NodeVerdict,
     memory: &NodeMemory,
-    id: &NodeId,
-    sight: &sight::Sight,
-    actions: &[Action],
-    pools: &BTreeMap<PoolId, crate::model::PoolMemory>,
+    sight: &Sight,
+    out: Option<&Withdrawal>,
 ) -> (RuleId, String) {
-    let acted = actions.iter().find(|action| action.node.as_ref() == Some(id) && action.kind != ActionKind::Alert);
-    if let Some(action) = acted {
-        return (action.rule.clone(), action.why.clone());
-    }
-    if sight.vantage == crate::model::Vantage::Isolated {
+    if sight.vantage == Vantage::Isolated {
         return (words::ISOLATED, "our own network is down: nothing is concluded".to_owned());
     }
-    if let Some(out) = pools.values().find_map(|pool| pool.out.get(id)) {
-        let why = if out.by_hand {
+    if let Some(out) = out {
+        let why = if out.by_hand || !explain::is_automatic(policy) {
             format!("{}; only a person puts it back; {}", out.why, explain::last_round(memory))
         } else {
             let need = explain::probation(policy, memory).as_secs();

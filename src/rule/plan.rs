@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::{
-    Action, ActionKind, Change, Fleet, Guard, Hold, Node, Plan, Pool, PublishedSets, RecordSet, RecordType, SetKey,
-    Withdrawal,
+    Action, ActionKind, Change, Fleet, Guard, Hold, Node, NodeId, Plan, Pool, PublishedSets, RecordSet, RecordType,
+    SetKey, Withdrawal,
 };
+
+use super::words;
 
 /// Every record set that carries the pool's addresses or could.
 #[must_use]
@@ -33,21 +35,27 @@ pub(super) fn places(node: &Node, published: &PublishedSets) -> BTreeSet<(SetKey
         .collect()
 }
 
+/// Whether any of `node`'s addresses is in `published`.
+pub(super) fn is_in(node: &Node, published: &PublishedSets) -> bool {
+    published.values().any(|set| node.addresses.iter().any(|address| set.addresses.contains(address)))
+}
+
 /// Whether `node` could be taken out of some set that still had an address then.
 pub(super) fn is_removable(node: &Node, published: &PublishedSets) -> bool {
     published.values().any(|set| {
-        let of_node = set.addresses.iter().filter(|address| node.addresses.contains(address)).count();
+        let of_node = node.addresses.iter().filter(|address| set.addresses.contains(address)).count();
         of_node > 0 && of_node < set.addresses.len()
     })
 }
 
-/// The plan that does `actions`, and what had to be left out because a set would have been left empty.
+/// The plan that does `actions`, those that change something, and what had to be left out because a set would have been
+/// left empty. Who is named first is taken out first.
 pub(super) fn draw(
     fleet: &Fleet,
     pool: &Pool,
     published: &PublishedSets,
     actions: Vec<Action>,
-    out: &BTreeMap<crate::model::NodeId, Withdrawal>,
+    out: &BTreeMap<NodeId, Withdrawal>,
 ) -> (Plan, Vec<Hold>) {
     let mut changes: BTreeMap<SetKey, Change> = BTreeMap::new();
     let blank = |key: &SetKey| {
@@ -60,82 +68,85 @@ pub(super) fn draw(
             add: BTreeSet::new(),
         }
     };
-    for action in &actions {
+    let mut idle = BTreeSet::new();
+    let reinstated = |action: &&Action| action.kind == ActionKind::Reinstate;
+    for action in actions.iter().filter(reinstated) {
         let Some(node) = action.node.as_ref().and_then(|id| fleet.nodes.get(id)) else { continue };
-        match action.kind {
-            ActionKind::Withdraw => {
-                for (key, address) in places(node, published) {
-                    changes.entry(key.clone()).or_insert_with(|| blank(&key)).remove.insert(address);
-                }
-            }
-            ActionKind::Reinstate => {
-                for (key, address) in wanted_places(node, pool, published, out.get(&node.id)) {
-                    let change = changes.entry(key.clone()).or_insert_with(|| blank(&key));
-                    if !change.before.contains(&address) {
-                        change.add.insert(address);
-                    }
-                }
-            }
-            ActionKind::Shed | ActionKind::Alert => {}
+        let by_hand = action.rule != words::PROBATION;
+        let mut added = false;
+        for (key, address) in returns_to(node, pool, published, out.get(&node.id), by_hand) {
+            let change = changes.entry(key.clone()).or_insert_with(|| blank(&key));
+            added |= !change.before.contains(&address) && change.add.insert(address);
+        }
+        if !added {
+            idle.insert(action.clone());
         }
     }
     let mut holds = Vec::new();
-    changes.retain(|key, change| {
-        if !change.remove.is_empty() && change.after().is_empty() {
-            for action in actions.iter().filter(|action| action.kind == ActionKind::Withdraw) {
-                let Some(node) = action.node.as_ref().and_then(|id| fleet.nodes.get(id)) else { continue };
-                if node.addresses.iter().any(|address| change.remove.contains(address)) {
-                    holds.push(Hold {
-                        kind: ActionKind::Withdraw,
-                        node: node.id.clone(),
-                        pool: Some(pool.id.clone()),
-                        guard: Guard::EmptySet,
-                        why: format!("{key} would be left without an address"),
-                    });
-                }
-            }
-            return false;
+    for action in actions.iter().filter(|action| action.kind == ActionKind::Withdraw) {
+        let Some(node) = action.node.as_ref().and_then(|id| fleet.nodes.get(id)) else { continue };
+        let mut taken: BTreeMap<SetKey, BTreeSet<IpAddr>> = BTreeMap::new();
+        for (key, address) in places(node, published) {
+            taken.entry(key).or_default().insert(address);
         }
-        !change.remove.is_empty() || !change.add.is_empty()
-    });
+        let mut removed = false;
+        for (key, addresses) in taken {
+            let change = changes.entry(key.clone()).or_insert_with(|| blank(&key));
+            let stay = change.before.len() + change.add.len() - change.remove.len();
+            if addresses.len() < stay {
+                change.remove.extend(addresses);
+                removed = true;
+            } else {
+                holds.push(Hold {
+                    kind: ActionKind::Withdraw,
+                    node: node.id.clone(),
+                    pool: Some(pool.id.clone()),
+                    guard: Guard::EmptySet,
+                    why: format!("{key} would be left without an address"),
+                });
+            }
+        }
+        if !removed {
+            idle.insert(action.clone());
+        }
+    }
     let plan = Plan {
         pool: pool.id.clone(),
         zone: pool.zone.clone(),
         registrar: pool.registrar.clone(),
-        changes: changes.into_values().collect(),
-        because: actions,
+        changes: changes.into_values().filter(|change| !change.remove.is_empty() || !change.add.is_empty()).collect(),
+        because: actions.into_iter().filter(|action| !idle.contains(action)).collect(),
     };
     (plan, holds)
 }
 
-/// Where a node goes back to: where it stood; else every set of the pool that has addresses; else every set it could be in.
-fn wanted_places(
+/// Where a node goes back to: where it stood, else every set of the pool. A set that is gone meanwhile was deleted by
+/// somebody, and comes back only when a person asks for the node and it has no other place.
+pub(super) fn returns_to(
     node: &Node,
     pool: &Pool,
     published: &PublishedSets,
     withdrawal: Option<&Withdrawal>,
+    by_hand: bool,
 ) -> BTreeSet<(SetKey, IpAddr)> {
-    let every = |only_filled: bool| -> BTreeSet<(SetKey, IpAddr)> {
-        pool.records
-            .iter()
-            .flat_map(|owner| node.addresses.iter().map(move |address| (owner.clone(), *address)))
-            .map(|(owner, address)| (SetKey { owner, rtype: RecordType::of(address) }, address))
-            .filter(|(key, _)| !only_filled || published.get(key).is_some_and(|set| !set.addresses.is_empty()))
-            .collect()
+    let every: BTreeSet<(SetKey, IpAddr)> = pool
+        .records
+        .iter()
+        .flat_map(|owner| node.addresses.iter().map(move |address| (owner.clone(), *address)))
+        .map(|(owner, address)| (SetKey { owner, rtype: RecordType::of(address) }, address))
+        .collect();
+    let stood: BTreeSet<(SetKey, IpAddr)> =
+        withdrawal.map(|withdrawal| withdrawal.places.intersection(&every).cloned().collect()).unwrap_or_default();
+    let filled = |places: &BTreeSet<(SetKey, IpAddr)>| -> BTreeSet<(SetKey, IpAddr)> {
+        let is_filled = |key: &SetKey| published.get(key).is_some_and(|set| !set.addresses.is_empty());
+        places.iter().filter(|(key, _)| is_filled(key)).cloned().collect()
     };
-    let stood: BTreeSet<(SetKey, IpAddr)> = withdrawal
-        .map(|withdrawal| {
-            let still_ours = |(key, address): &&(SetKey, IpAddr)| {
-                node.addresses.contains(address) && pool.records.contains(&key.owner)
-            };
-            withdrawal.places.iter().filter(still_ours).cloned().collect()
-        })
-        .unwrap_or_default();
-    if !stood.is_empty() {
-        return stood;
+    let there = filled(if stood.is_empty() { &every } else { &stood });
+    if !there.is_empty() || !by_hand {
+        return there;
     }
-    let filled = every(true);
-    if filled.is_empty() { every(false) } else { filled }
+    let elsewhere = filled(&every);
+    if elsewhere.is_empty() { every } else { elsewhere }
 }
 
 fn ttl_of(set: &RecordSet, pool: &Pool) -> u32 {

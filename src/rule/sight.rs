@@ -17,6 +17,23 @@ pub(super) struct Sight {
     pub(super) clock_back_ms: i64,
     /// Data older than this is no data.
     pub(super) fresh_ms: i64,
+    /// The last tick, by the wall clock of now; none before the first.
+    last: Option<Time>,
+    /// By how much the wall clock was stepped since then; 0 for noise.
+    step_ms: i64,
+}
+
+impl Sight {
+    /// When `at` was by the wall clock of now: what was observed since the last tick may have been before a step.
+    pub(super) fn placed(&self, at: Time) -> Time {
+        let before_step = match self.step_ms.signum() {
+            1 => self.last.is_some_and(|last| at < last),
+            -1 => at > self.now,
+            _ => false,
+        };
+        let at = if before_step { at.shifted(self.step_ms) } else { at };
+        at.min(self.now)
+    }
 }
 
 /// Reads clocks and anchors, and brings `memory` up to them: times follow a stepped clock, counts begin anew after a
@@ -24,25 +41,36 @@ pub(super) struct Sight {
 pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memory) -> Sight {
     let now = &situation.now;
     let mut begin_anew = situation.just_started;
-    let mut clock_back_ms = 0;
+    let mut sight =
+        Sight { now: now.wall, vantage: Vantage::Clear, clock_back_ms: 0, fresh_ms: 0, last: None, step_ms: 0 };
+    if situation.just_started {
+        memory.rhythm_ms.clear();
+    }
     if let Some(last) = memory.last.take() {
         let step = now.step_since(&last);
         memory.shift(step);
+        let last = last.wall.shifted(step);
+        sight.last = Some(last);
         if step <= -STEP_NOISE_MS {
-            clock_back_ms = -step;
+            sight.clock_back_ms = step.saturating_neg();
             begin_anew = true;
         }
-        let passed = now.wall.0.saturating_sub(last.wall.0.saturating_add(step)).max(0);
-        begin_anew |= passed > 3 * rhythm_ms(policy, memory);
-        memory.rhythm_ms.push_back(passed);
-        while memory.rhythm_ms.len() > RHYTHM {
-            memory.rhythm_ms.pop_front();
+        if step.saturating_abs() >= STEP_NOISE_MS {
+            sight.step_ms = step;
+        }
+        if !situation.just_started {
+            let passed = now.wall.0.saturating_sub(last.0).max(0);
+            begin_anew |= passed > rhythm_ms(policy, memory).saturating_mul(3);
+            memory.rhythm_ms.push_back(passed);
+            while memory.rhythm_ms.len() > RHYTHM {
+                memory.rhythm_ms.pop_front();
+            }
         }
     } else {
         begin_anew = true;
     }
     memory.last = Some(now.clone());
-    begin_anew |= ask_anchors(situation, memory);
+    begin_anew |= ask_anchors(situation, &sight, memory);
     if begin_anew {
         memory.ticks_seen = 0;
         for node in memory.nodes.values_mut() {
@@ -53,7 +81,7 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
     if situation.rounds.iter().any(crate::model::Round::conclusive) {
         memory.ticks_seen = memory.ticks_seen.saturating_add(1);
     }
-    let vantage = if policy.rule == RuleSet::Classic {
+    sight.vantage = if policy.rule == RuleSet::Classic {
         Vantage::Clear
     } else if memory.isolated_at.is_some() {
         Vantage::Isolated
@@ -62,21 +90,24 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
     } else {
         Vantage::Clear
     };
-    Sight { now: now.wall, vantage, clock_back_ms, fresh_ms: 3 * rhythm_ms(policy, memory) }
+    sight.fresh_ms = rhythm_ms(policy, memory).saturating_mul(3);
+    sight
 }
 
 /// Takes note of the anchors; true when isolation has just ended, so that what was seen before it is not carried over.
-fn ask_anchors(situation: &Situation<'_>, memory: &mut Memory) -> bool {
-    let Some(anchors) = situation.anchors else { return false };
-    if anchors.of == 0 {
-        return false;
+fn ask_anchors(situation: &Situation<'_>, sight: &Sight, memory: &mut Memory) -> bool {
+    if !situation.has_anchors {
+        // Nobody is left who could end it.
+        return memory.isolated_at.take().is_some();
     }
+    let Some(anchors) = situation.anchors.filter(|anchors| anchors.of > 0) else { return false };
+    let at = sight.placed(anchors.at);
     // Half of them: one bad anchor of three says nothing about us, two do.
-    if 2 * anchors.ok < anchors.of {
-        memory.isolated_at.get_or_insert(anchors.at);
+    if 2 * u64::from(anchors.ok) < u64::from(anchors.of) {
+        memory.isolated_at.get_or_insert(at);
         return false;
     }
-    memory.anchored_at = memory.anchored_at.max(Some(anchors.at));
+    memory.anchored_at = memory.anchored_at.max(Some(at));
     let ended = memory.isolated_at.take().is_some();
     if ended {
         memory.clear_since = Some(situation.now.wall);

@@ -1,11 +1,15 @@
 //! Rounds into strikes and streaks.
 
+use std::cmp::Ordering;
+
 use crate::model::{Memory, NodeId, NodeMemory, Policy, Round, RuleSet, Situation, Strike, Vantage};
 
 use super::sight::Sight;
 
 /// Rounds that wait for the anchors; a node has rarely more than one, and the newest matter.
-const PENDING: usize = 4;
+pub(super) const PENDING: usize = 4;
+/// Strikes that are remembered of a node, if the policy asks for no more: an hour of them, two a minute.
+const STRIKES: usize = 120;
 /// A node's withdrawals are counted over this long.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -20,45 +24,59 @@ pub(super) fn tally(
     for id in situation.fleet.nodes.keys() {
         memory.nodes.entry(id.clone()).or_default();
     }
-    let mut strikes = Vec::new();
-    let (anchored_at, clear_since) = (memory.anchored_at, memory.clear_since);
-    let mut rounds: Vec<&Round> = situation.rounds.iter().filter(|round| round.conclusive()).collect();
-    rounds.sort_by(|a, b| (a.finished, a.started, &a.node).cmp(&(b.finished, b.started, &b.node)));
-    for round in rounds {
-        // Isolated, every failure may be our own; a success while the anchors fail is luck. Neither is taken in.
-        // What was still under way when they answered again began in the dark, and its failures may be our own, too.
-        let in_the_dark = policy.rule == RuleSet::Witness && clear_since.is_some_and(|since| round.started < since);
-        if sight.vantage == Vantage::Isolated || (in_the_dark && round.failed()) {
-            continue;
-        }
-        let Some(node) = memory.nodes.get_mut(&round.node) else { continue };
-        node.take_in(policy, round);
-        if counts_as_failure(policy, round) {
-            node.pending.push(round.clone());
-            if node.pending.len() > PENDING {
-                node.pending.remove(0);
+    if sight.vantage == Vantage::Isolated {
+        // Every failure may be our own; a success while the anchors fail is luck. Neither is taken in.
+        memory.nodes.values_mut().for_each(|node| node.pending.clear());
+    } else {
+        let clear_since = memory.clear_since.filter(|since| policy.rule == RuleSet::Witness && *since <= sight.now);
+        for round in in_order(situation, sight) {
+            // What was still under way when they answered again began in the dark: its failures may be our own, too.
+            if round.failed() && clear_since.is_some_and(|since| round.started < since) {
+                continue;
+            }
+            if let Some(node) = memory.nodes.get_mut(&round.node) {
+                node.take_in(policy, round);
             }
         }
     }
+    let mut strikes = Vec::new();
+    let anchored_at = memory.anchored_at;
+    let waits = |round: &Round| {
+        policy.rule == RuleSet::Witness && situation.has_anchors && anchored_at.is_none_or(|at| at < round.finished)
+    };
+    let window_ms = i64::try_from(policy.window.as_millis()).unwrap_or(i64::MAX);
     for (id, node) in &mut memory.nodes {
-        if sight.vantage == Vantage::Isolated {
-            node.pending.clear();
-        }
-        let waits = |round: &Round| {
-            policy.rule == RuleSet::Witness && situation.has_anchors && anchored_at.is_none_or(|at| at < round.finished)
-        };
-        let ready = node.pending.iter().take_while(|round| !waits(round)).count();
-        for round in node.pending.drain(..ready).collect::<Vec<_>>() {
+        let (waiting, ready): (Vec<Round>, Vec<Round>) = std::mem::take(&mut node.pending).into_iter().partition(waits);
+        node.pending = waiting;
+        node.pending.drain(..node.pending.len().saturating_sub(PENDING));
+        for round in ready {
             if let Some(strike) = node.strike(policy, &round) {
                 strikes.push((id.clone(), strike));
             }
         }
-        let window_ms = i64::try_from(policy.window.as_millis()).unwrap_or(i64::MAX);
         node.strikes.retain(|strike| sight.now.0.saturating_sub(strike.at.0) < window_ms);
+        // The newest decide; older ones in the window are forgotten where somebody strikes by the second.
+        let most = STRIKES.max(policy.strikes as usize);
+        node.strikes.drain(..node.strikes.len().saturating_sub(most));
         node.withdrawals.retain(|at| sight.now.0.saturating_sub(at.0) < DAY_MS);
     }
     strikes.sort_by(|a, b| (a.1.at, &a.0).cmp(&(b.1.at, &b.0)));
     strikes
+}
+
+/// The rounds that told something, by the wall clock of now, oldest first whatever order they came in.
+fn in_order(situation: &Situation<'_>, sight: &Sight) -> Vec<Round> {
+    let mut rounds: Vec<Round> = situation.rounds.iter().filter(|round| round.conclusive()).cloned().collect();
+    for round in &mut rounds {
+        round.started = sight.placed(round.started);
+        round.finished = sight.placed(round.finished);
+    }
+    rounds.sort_by(|a, b| {
+        // Two that nothing else tells apart are still put in the same order every time.
+        let last = || if a == b { Ordering::Equal } else { format!("{a:?}").cmp(&format!("{b:?}")) };
+        (a.finished, a.started, &a.node).cmp(&(b.finished, b.started, &b.node)).then_with(last)
+    });
+    rounds
 }
 
 fn counts_as_failure(policy: &Policy, round: &Round) -> bool {
@@ -69,8 +87,20 @@ fn counts_as_failure(policy: &Policy, round: &Round) -> bool {
 }
 
 impl NodeMemory {
-    /// Streaks and the newest round.
-    fn take_in(&mut self, policy: &Policy, round: &Round) {
+    /// Streaks, the newest round, and what may become a strike.
+    fn take_in(&mut self, policy: &Policy, round: Round) {
+        let newest = self.last_round.as_ref().map(|newest| (newest.finished, newest.started));
+        if newest == Some((round.finished, round.started)) {
+            // Told twice.
+            return;
+        }
+        if counts_as_failure(policy, &round) {
+            self.pending.push(round.clone());
+        }
+        if newest.is_some_and(|(finished, _)| round.finished < finished) {
+            // It comes late: what came after it says how the node is now.
+            return;
+        }
         // More than is asked for is of no interest, and would be one more thing to remember in every round.
         self.rounds_seen = policy.warmup_rounds.min(self.rounds_seen.saturating_add(1));
         if round.failed() {
@@ -82,24 +112,34 @@ impl NodeMemory {
             self.clean_rounds = self.clean_rounds.saturating_add(1);
             self.clean_since.get_or_insert(round.finished);
         }
-        self.last_round = Some(round.clone());
+        self.last_round = Some(round);
     }
 
-    /// Gives a strike for `round`, unless the last one is of the same incident.
+    /// Gives a strike for `round`, unless there is one for the same incident.
     fn strike(&mut self, policy: &Policy, round: &Round) -> Option<Strike> {
-        let spacing_ms = match policy.rule {
-            RuleSet::Witness => i64::try_from(policy.strike_spacing.as_millis()).unwrap_or(i64::MAX),
-            RuleSet::Classic => 0,
+        let known = match policy.rule {
+            RuleSet::Witness => {
+                // By when the rounds began, and a twentieth early is on time: how long a round takes says nothing of how
+                // far apart two incidents are, and cron is not punctual to the second.
+                let spacing_ms = i64::try_from(policy.strike_spacing.as_millis()).unwrap_or(i64::MAX);
+                self.last_strike_at.is_some_and(|last| {
+                    let after = round.started.0.saturating_sub(last.0);
+                    after <= 0 || after < spacing_ms - spacing_ms / 20
+                })
+            }
+            // One a round, and no round twice.
+            RuleSet::Classic => self.strikes.iter().any(|strike| strike.at == round.finished),
         };
-        if self.last_strike_at.is_some_and(|last| round.finished.0.saturating_sub(last.0) < spacing_ms) {
+        if known {
             return None;
         }
         let mut faults: Vec<_> = round.faults().collect();
         faults.sort_unstable();
         faults.dedup();
         let strike = Strike { at: round.finished, faults };
-        self.last_strike_at = Some(strike.at);
-        self.strikes.push(strike.clone());
+        self.last_strike_at = self.last_strike_at.max(Some(round.started));
+        let place = self.strikes.partition_point(|other| other.at <= strike.at);
+        self.strikes.insert(place, strike.clone());
         Some(strike)
     }
 }

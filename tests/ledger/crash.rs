@@ -9,7 +9,7 @@ use std::time::Duration;
 use witness::ledger::{Ledger, Retention};
 use witness::model::{IntentState, Time};
 
-use crate::world::{INTERVAL, START, child, child_argument, name, place, plan, sets, tick};
+use crate::world::{INTERVAL, START, child, child_argument, disk, name, plan, sets, tick};
 
 const SEEDS: u64 = 200;
 
@@ -42,7 +42,7 @@ fn child_that_writes() {
 
 #[test]
 fn killed_at_any_moment() {
-    let (_dir, path) = place();
+    let (_dir, path) = disk();
     let mut ticks = 0;
     let mut reported: BTreeMap<i64, IntentState> = BTreeMap::new();
     for seed in 0..SEEDS {
@@ -106,4 +106,21 @@ fn killed_at_any_moment() {
         reported.retain(|_, state| *state != IntentState::Confirmed);
     }
     assert!(ticks > u32::try_from(SEEDS).unwrap(), "the children came to write: {ticks}");
+}
+
+#[test]
+fn killed_while_it_is_created() {
+    for seed in 0..60u64 {
+        let (_dir, path) = disk();
+        let mut process =
+            child("crash::child_that_writes", path.to_str().unwrap()).stdout(Stdio::null()).spawn().unwrap();
+        // Most of these are before the first tick, some after it.
+        std::thread::sleep(Duration::from_micros(seed.wrapping_mul(2_654_435_761) % 25_000));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let mut ledger = Ledger::open(&path).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        ledger.view().integrity().unwrap();
+        let mut memory = ledger.memory().unwrap();
+        ledger.record_tick(&tick(i64::from(memory.ticks_seen) + 1, 4, &mut memory)).unwrap();
+    }
 }

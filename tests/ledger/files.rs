@@ -101,7 +101,7 @@ fn damage_is_told_and_not_overwritten() {
     let mut memory = Memory::default();
     let error = ledger.record_tick(&tick(400, 4, &mut memory)).unwrap_err();
     assert!(matches!(&error, LedgerError::Corrupt { .. }), "{error}");
-    assert!(error.to_string().contains(".recover"), "{error}");
+    assert!(error.to_string().contains("keep a copy of the file with its -wal file"), "{error}");
     assert!(!error.is_transient());
 
     // Even the first page.
@@ -294,11 +294,48 @@ fn child_that_fills() {
     println!("\noutcome filled");
 }
 
+#[test]
+fn a_failing_write_is_told_and_nothing_is_kept_by_halves() {
+    let (_dir, path) = place();
+    let before = ticked(&mut Ledger::open(&path).unwrap(), 0..3);
+    // The system refuses any write beyond 1 MB into a file, which is neither a full disk nor a missing permission.
+    let probe = child("files::child_that_hits_a_limit", "");
+    let mut command = Command::new("sh");
+    command
+        .args(["-ec", "trap '' XFSZ\nulimit -f 1024\nexec \"$0\" files::child_that_hits_a_limit --exact --nocapture"]);
+    command.arg(probe.get_program()).env("LEDGER_CHILD", &path).env("LEDGER_LIMIT", "1");
+    let outcome = outcome_of(&mut command);
+    let written: usize = outcome.strip_prefix("limited ").unwrap_or_else(|| panic!("{outcome}")).parse().unwrap();
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.view().integrity().unwrap();
+    assert_eq!(ledger.view().counts().unwrap().judgements, i64::try_from(before.len() + written).unwrap());
+}
+
+/// Ticks until the system refuses.
+#[test]
+fn child_that_hits_a_limit() {
+    if std::env::var("LEDGER_LIMIT").is_err() {
+        return;
+    }
+    let mut ledger = Ledger::open(Path::new(&child_argument().unwrap())).unwrap();
+    let mut memory = ledger.memory().unwrap();
+    let mut written = 0;
+    let error = loop {
+        match ledger.record_tick(&tick(i64::from(memory.ticks_seen) + 1, 40, &mut memory)) {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, LedgerError::Io { .. } | LedgerError::Full { .. }), "{error:?}");
+    assert!(error.is_transient());
+    println!("\noutcome limited {written}");
+}
+
 /// This binary's child in a mount namespace of its own, after `mount`; none, said aloud, where that is not allowed.
 fn in_own_mounts(mount: &str, path: &Path) -> Option<Command> {
     let allowed = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     if !allowed.is_ok_and(|out| out.status.success()) {
-        eprintln!("skipped: this user may not make mount namespaces (unshare -rm)");
+        witness_lab::skip_machine("a ledger on a full or read-only disk", "this user may not make mount namespaces");
         return None;
     }
     let role = if mount.contains("tmpfs") { "files::child_that_fills" } else { "files::child_that_opens" };

@@ -8,5 +8,6 @@ mod kept;
 mod leases;
 mod narrated;
 mod pruned;
+mod rates;
 mod shared;
 mod world;

@@ -23,15 +23,22 @@ pub(crate) fn node(number: usize) -> NodeId {
 }
 
 pub(crate) fn address(number: usize) -> IpAddr {
-    format!("192.0.2.{}", number + 10).parse().unwrap()
+    format!("192.0.2.{}", (number + 10) % 256).parse().unwrap()
 }
 
 pub(crate) fn clock(at: i64) -> ClockReading {
     ClockReading { wall: Time(at), boot_ms: at - START + 1_000_000, boot_id: "boot-1".to_owned() }
 }
 
-/// A fresh directory and the path of a ledger in it.
+/// A fresh directory and the path of a ledger in it: in memory where there is such a place, because syncing takes long.
 pub(crate) fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let path = dir.path().join("witness.db");
+    (dir, path)
+}
+
+/// The same, on a disk.
+pub(crate) fn disk() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("witness.db");
     (dir, path)

@@ -53,12 +53,8 @@ fn pynamecheap_drives_the_fake_server() {
     assert!(calls.iter().any(|call| call.command.ends_with(".sethosts") && !call.target.contains("HostName")));
 }
 
-/// Says on the terminal, past the test harness, that this was not tested.
+/// Says that this was not tested: an index of Python packages is not to be had everywhere.
 fn skip(why: &str) {
-    use std::io::Write as _;
     let why: String = why.lines().last().unwrap_or_default().chars().take(200).collect();
-    drop(writeln!(
-        std::io::stderr(),
-        "SKIPPED pynamecheap_drives_the_fake_server: PyNamecheap cannot be installed: {why}"
-    ));
+    witness_lab::skip_machine("PyNamecheap against the fake Namecheap", &format!("it cannot be installed: {why}"));
 }

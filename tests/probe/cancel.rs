@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use witness::model::{Outcome, ProbeSettings, SshLevel};
+use witness::model::{HttpsProbe, Outcome, ProbeSettings, SshLevel, SshProbe};
 use witness::probe::Prober;
 
 use crate::support::net::{Manners, Server, closed_port};
@@ -27,9 +27,11 @@ async fn a_round_that_is_dropped_leaves_no_connection_behind() {
     let ca = Authority::new();
     for manners in [Manners::Silent, Manners::Say("SSH-2.0-hung\r\n")] {
         let server = Server::start(manners);
+        // So long that nothing ends by itself.
+        let timeout = Duration::from_secs(120);
         let settings = ProbeSettings {
-            https: Some(https_settings(server.port, ca.file())),
-            ssh: Some(ssh_settings(server.port, SshLevel::Handshake)),
+            https: Some(HttpsProbe { timeout, ..https_settings(server.port, ca.file()) }),
+            ssh: Some(SshProbe { timeout, ..ssh_settings(server.port, SshLevel::Handshake) }),
             ..ProbeSettings::default()
         };
         let prober = Prober::new(settings).unwrap();
@@ -50,8 +52,8 @@ async fn a_round_that_is_dropped_leaves_no_connection_behind() {
 #[tokio::test]
 async fn a_prober_that_is_dropped_ends_its_sessions() {
     let server = Server::start(Manners::Say("SSH-2.0-hung\r\n"));
-    let settings =
-        ProbeSettings { ssh: Some(ssh_settings(server.port, SshLevel::Handshake)), ..ProbeSettings::default() };
+    let ssh = SshProbe { timeout: Duration::from_secs(120), ..ssh_settings(server.port, SshLevel::Handshake) };
+    let settings = ProbeSettings { ssh: Some(ssh), ..ProbeSettings::default() };
     let prober = Prober::new(settings).unwrap();
     let home = node(&["127.0.0.1"]);
     let _ = tokio::time::timeout(Duration::from_millis(500), prober.round(&home)).await;

@@ -1,6 +1,6 @@
 //! Probes against real servers on loopback and in network namespaces.
 //!
-//! Tests that need root or a program that is not there say `skipped:` and why.
+//! Tests that need root or a program that is not there are counted as skipped, with the reason.
 
 #![expect(clippy::unwrap_used, reason = "tests may, and so may what they lean on")]
 

@@ -77,7 +77,7 @@ fn at_home(test: &str, name: &str, change: impl FnOnce(&World)) -> bool {
         return true;
     }
     if !is_root() || Command::new("ip").arg("-V").output().is_err() {
-        eprintln!("skipped: network namespaces need root and the program ip");
+        witness_lab::skip("probes in network namespaces", "root and iproute2 are needed");
         return false;
     }
     let world = World::make(name);
@@ -95,6 +95,14 @@ fn settings(ca: &Authority) -> ProbeSettings {
         ssh: Some(SshProbe { timeout: ms(1500), ..ssh_settings(22, SshLevel::Banner) }),
         anchors: Vec::new(),
     }
+}
+
+fn can_drop_rights() -> bool {
+    let can = is_root() && ["ip", "setpriv"].iter().all(|program| Command::new(program).arg("-V").output().is_ok());
+    if !can {
+        witness_lab::skip("probes without rights", "root, iproute2 and setpriv (util-linux) are needed");
+    }
+    can
 }
 
 fn check(expected: &[(&str, [&str; 3])]) {
@@ -170,11 +178,28 @@ fn without_any_interface_everything_is_inconclusive() {
 }
 
 #[test]
+fn without_privileges_ten_thousand_lose_nothing_either() {
+    let test = "namespaces::without_privileges_ten_thousand_lose_nothing_either";
+    if !is_child() {
+        if !can_drop_rights() {
+            return;
+        }
+        let world = World::make("plain");
+        sysctl(&world.home, "net.ipv4.ping_group_range=0 2147483647");
+        let mut wrapper = vec!["ip", "netns", "exec", &world.home];
+        wrapper.extend(["setpriv", "--bounding-set=-all", "--inh-caps=-all"]);
+        return pass(child(test, &wrapper));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(crate::ping::ten_thousand());
+}
+
+#[test]
 fn a_process_without_rights_is_told_once_and_blames_nobody() {
     let test = "namespaces::a_process_without_rights_is_told_once_and_blames_nobody";
     if !is_child() {
-        if !is_root() || Command::new("setpriv").arg("--version").output().is_err() {
-            return eprintln!("skipped: needs root and the program setpriv");
+        if !can_drop_rights() {
+            return;
         }
         // Without CAP_NET_RAW and with the kernel's default for datagram sockets there is no way to ping.
         let world = World::make("bare");

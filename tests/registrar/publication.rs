@@ -13,7 +13,7 @@ use witness::dns::publication::{Event, Publication, check_once, watch};
 use witness::dns::{DnsError, Resolvers, ask_addresses, ask_serial};
 use witness::model::{PublishedSets, RecordSet, RecordType};
 use witness::registrar::Registrar as _;
-use witness_lab::nameserver::{Kind, free_port};
+use witness_lab::nameserver::Kind;
 
 use crate::rfc2136::start;
 use crate::world::{TIMEOUT, ZONE, apex, approved, change, ips, key};
@@ -26,9 +26,14 @@ struct Toy {
 
 impl Toy {
     async fn start(answer: impl Fn(&Message, bool) -> Vec<Vec<u8>> + Clone + Send + Sync + 'static) -> Self {
-        let address = free_port().unwrap();
-        let udp = UdpSocket::bind(address).await.unwrap();
-        let tcp = TcpListener::bind(address).await.unwrap();
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // Its number may be taken for UDP.
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, udp);
+            }
+        };
+        let address = tcp.local_addr().unwrap();
         let also = answer.clone();
         let over_udp = tokio::spawn(async move {
             let mut buffer = [0; 4096];
@@ -58,6 +63,11 @@ impl Drop for Toy {
     fn drop(&mut self) {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
+}
+
+/// Where nobody answers: port 1 is given to a service that nobody runs, and no other is put there by chance.
+fn nobody() -> SocketAddr {
+    ([127, 0, 0, 1], 1).into()
 }
 
 /// The beginning of an answer to `question`.
@@ -173,7 +183,7 @@ async fn silence_refusal_and_absence_are_three_things() {
     let found = ask_addresses(empty.address, "nowhere.example.com", RecordType::A, TIMEOUT).await.unwrap();
     assert!(found.addresses.is_empty() && found.aa);
     assert_eq!(found.serial, Some(42));
-    let away = free_port().unwrap();
+    let away = nobody();
     let error = ask_addresses(away, ZONE, RecordType::A, TIMEOUT).await.unwrap_err();
     assert!(matches!(error, DnsError::Unreachable { .. }), "{error:?}");
 }
@@ -200,7 +210,7 @@ async fn the_name_servers_of_a_zone_are_found_through_resolvers() {
     })
     .await;
     // The first resolver is down.
-    let servers = vec![free_port().unwrap(), resolver.address];
+    let servers = vec![nobody(), resolver.address];
     let resolvers = Resolvers { servers, timeout: Duration::from_secs(10) };
     let found = resolvers.nameservers("example.com").await.unwrap();
     let expected: [(&str, &[&str]); 3] = [
@@ -214,14 +224,14 @@ async fn the_name_servers_of_a_zone_are_found_through_resolvers() {
     assert_eq!(found, expected);
     let error = resolvers.nameservers("www.example.com").await.unwrap_err();
     assert!(matches!(error, DnsError::NoNameserver { .. }), "{error:?}");
-    let down = Resolvers { servers: vec![free_port().unwrap()], timeout: Duration::from_secs(1) };
+    let down = Resolvers { servers: vec![nobody()], timeout: Duration::from_secs(1) };
     assert!(matches!(down.nameservers("example.com").await, Err(DnsError::Unreachable { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_seen_on_each_server_and_one_that_is_down_is_told_of() {
     let Some(server) = start(Kind::Knot) else { return };
-    let away = free_port().unwrap();
+    let away = nobody();
     let lame = Toy::start(|question, _| {
         let mut reply = with_addresses(question, [11, 13, 99]);
         reply.metadata.authoritative = false;

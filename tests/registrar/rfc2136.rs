@@ -356,13 +356,28 @@ async fn a_zone_of_many_messages_is_copied_whole() {
     }
 }
 
-/// A primary that takes nothing and signs nothing: it answers questions as it should, hangs up after each, and says
-/// `rcode` to every update.
-async fn unsigned(rcode: u8) -> SocketAddr {
+/// How a [`toy`] answers.
+#[derive(Clone, Copy)]
+struct Toy {
+    /// To an update, unsigned.
+    update: u8,
+    /// To a question.
+    question: u8,
+    /// Whether it speaks for the zone.
+    authoritative: bool,
+    /// Whether the serial is another each time.
+    restless: bool,
+}
+
+const PLAIN: Toy = Toy { update: 0, question: 0, authoritative: true, restless: false };
+
+/// A primary that takes nothing and signs nothing. It hangs up after each answer.
+async fn toy(how: Toy) -> SocketAddr {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
+        let mut serial = 7;
         while let Ok((mut stream, _)) = listener.accept().await {
             let Ok(length) = stream.read_u16().await else { continue };
             let mut bytes = vec![0; usize::from(length)];
@@ -370,12 +385,15 @@ async fn unsigned(rcode: u8) -> SocketAddr {
             let question = Message::from_vec(&bytes).unwrap();
             let mut reply = Message::response(question.metadata.id, question.metadata.op_code);
             reply.add_queries(question.queries.iter().cloned());
-            reply.metadata.authoritative = true;
+            reply.metadata.authoritative = how.authoritative;
             let asked = &question.queries[0];
             if question.metadata.op_code == OpCode::Update {
-                reply.metadata.response_code = ResponseCode::from(0, rcode);
+                reply.metadata.response_code = ResponseCode::from(0, how.update);
+            } else if how.question != 0 {
+                reply.metadata.response_code = ResponseCode::from(0, how.question);
             } else if asked.query_type() == WireType::SOA {
-                let soa = SOA::new(asked.name().clone(), asked.name().clone(), 7, 1, 1, 1, 60);
+                serial += u32::from(how.restless);
+                let soa = SOA::new(asked.name().clone(), asked.name().clone(), serial, 1, 1, 1, 60);
                 reply.add_answer(Record::from_rdata(asked.name().clone(), 60, RData::SOA(soa)));
             } else if asked.query_type() == WireType::A {
                 for last in [11, 12, 99] {
@@ -392,6 +410,30 @@ async fn unsigned(rcode: u8) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_a_steady_authoritative_answer_is_a_reading() {
+    type Is = fn(&RegistrarError) -> bool;
+    let cases: [(Toy, Is, &str); 5] = [
+        (
+            Toy { authoritative: false, ..PLAIN },
+            |error| matches!(error, RegistrarError::Untrusted { .. }),
+            "not speak for",
+        ),
+        (Toy { question: 2, ..PLAIN }, |error| matches!(error, RegistrarError::Transient { .. }), "SERVFAIL"),
+        (Toy { question: 5, ..PLAIN }, |error| matches!(error, RegistrarError::Permanent { .. }), "REFUSED"),
+        (Toy { question: 3, ..PLAIN }, |error| matches!(error, RegistrarError::Permanent { .. }), "NXDOMAIN"),
+        (
+            Toy { restless: true, ..PLAIN },
+            |error| matches!(error, RegistrarError::Transient { .. }),
+            "while it was read",
+        ),
+    ];
+    for (how, expected, said) in cases {
+        let error = client(toy(how).await).observe(&[apex()]).await.unwrap_err();
+        assert!(expected(&error) && error.to_string().contains(said), "{said}: {error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_signed_is_never_success_and_proves_nothing() {
     type Is = fn(&ApplyOutcome) -> bool;
     let cases: [(u8, Is); 6] = [
@@ -403,7 +445,7 @@ async fn what_nobody_signed_is_never_success_and_proves_nothing() {
         (9, |outcome| matches!(outcome, ApplyOutcome::Permanent { .. })),
     ];
     for (rcode, expected) in cases {
-        let server = unsigned(rcode).await;
+        let server = toy(Toy { update: rcode, ..PLAIN }).await;
         // Every answer on a connection of its own: the reading is whole all the same.
         let reading = client(server).observe(&[apex()]).await.unwrap();
         assert_eq!(reading.sets[&apex()].addresses, ips(&["192.0.2.11", "192.0.2.12", "192.0.2.99"]));

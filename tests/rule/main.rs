@@ -1,6 +1,8 @@
 //! The rule, driven tick by tick: each branch of it and each guard, and what must hold whatever happens.
 
+mod adversity;
 mod properties;
+mod rubbish;
 mod world;
 
 use std::net::IpAddr;
@@ -52,6 +54,17 @@ fn fast_rounds_of_one_incident_are_one_strike() {
     assert_eq!(of(&last, "n1").strikes, 1);
     let last = world.ticks(2, 2, &[DEAD, FINE, FINE, FINE]);
     assert_eq!(of(&last, "n1").strikes, 2);
+}
+
+#[test]
+fn a_round_that_begins_a_twentieth_early_is_on_time() {
+    let dead = [DEAD, FINE, FINE, FINE];
+    let mut world = warm();
+    world.ticks(1, 60, &dead);
+    assert_eq!(of(&world.ticks(1, 56, &dead), "n1").strikes, 1, "56 s are no 57");
+    assert_eq!(of(&world.ticks(1, 1, &dead), "n1").strikes, 2);
+    // And it begins anew from there.
+    assert_eq!(of(&world.ticks(1, 56, &dead), "n1").strikes, 2);
 }
 
 #[test]
@@ -297,7 +310,7 @@ fn by_hand_the_floor_holds_unless_forced_and_no_set_is_emptied_even_then() {
     assert_eq!(actions(&asked), ["withdraw n1 H1.by-hand"]);
     world.ticks(1, 10, &[FINE]);
     let asked = world.tick_with(&[FINE], Some(&request(RequestKind::Withdraw, "n2", true)));
-    assert_eq!(holds(&asked), ["withdraw n2 empty-set", "withdraw n2 empty-set"]);
+    assert_eq!(holds(&asked), ["withdraw n2 empty-set"]);
     assert_eq!(world.in_dns(), ["n2"]);
     // Taken out by a person, it comes back by a person only.
     world.ticks(100, 60, &[FINE]);
@@ -429,6 +442,11 @@ fn pins_lie_over_the_standing() {
     assert_eq!(actions(&last)[0], "withdraw n2 H2.pin");
     world.ticks(10, 60, &[FINE]);
     assert!(!world.in_dns().contains(&"n2".to_owned()), "pinned out, it stays out");
+    for force in [false, true] {
+        let asked = world.tick_with(&[FINE], Some(&request(RequestKind::Reinstate, "n2", force)));
+        assert!(actions(&asked).is_empty(), "{:?}", actions(&asked));
+        assert!(holds(&asked).contains(&"reinstate n2 pin".to_owned()), "{:?}", holds(&asked));
+    }
     world.pins.clear();
     world.ticks(2, 60, &[FINE]);
     assert_eq!(world.in_dns().len(), 4, "no pin, and it has passed long enough");

@@ -1,12 +1,17 @@
 //! What must hold over random fleets and histories.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use witness::model::{NodeId, PinState, Policy, ProbeKind, Reinstatement, Round, Vantage};
+use witness::model::{NodeId, Outcome, PinState, Policy, ProbeKind, Reinstatement, Round, Time, Vantage};
 
 use crate::world::{FOREIGN, Sees, World};
+
+/// How many cases a property is tried on: some for everyday, as many as wanted by `PROPTEST_CASES`.
+pub(crate) fn cases(everyday: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(everyday)
+}
 
 fn sees() -> impl Strategy<Value = Sees> {
     prop_oneof![
@@ -100,7 +105,7 @@ fn present(world: &World) -> BTreeSet<NodeId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(60), max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn guards_hold_whatever_happens(mut world in world(), steps in proptest::collection::vec(step(), 1..25)) {
@@ -187,5 +192,92 @@ proptest! {
             changes += judgement.actions.iter().filter(|a| a.kind == witness::model::ActionKind::Withdraw).count();
         }
         prop_assert!(changes <= 5, "{changes} withdrawals in an hour");
+    }
+
+    #[test]
+    fn without_sight_nothing_changes(sees in proptest::collection::vec(proptest::collection::vec(sees(), 4), 1..30)) {
+        let mut world = World::of(4);
+        world.anchors = Some((3, 3));
+        world.ticks(5, 60, &[Sees::Fine]);
+        world.ticks(3, 60, &[Sees::Silent]);
+        let published = world.published.clone();
+        world.anchors = Some((1, 3));
+        for sees in sees {
+            let judgement = world.ticks(1, 60, &sees);
+            prop_assert_eq!(judgement.vantage, Vantage::Isolated);
+            prop_assert_eq!(&judgement.actions, &vec![]);
+            prop_assert_eq!(&judgement.strikes, &vec![]);
+        }
+        prop_assert_eq!(&world.published, &published);
+    }
+
+    /// Two worlds see the same; in one of them the clock is stepped back and forth.
+    #[test]
+    fn a_stepping_clock_neither_adds_nor_clears_strikes(
+        steps in proptest::collection::vec((sees(), 1u64..200, -5000i64..5000, any::<bool>()), 1..60),
+    ) {
+        let (mut steady, mut stepped) = (World::of(4), World::of(4));
+        for world in [&mut steady, &mut stepped] {
+            world.policy.max_withdrawn = 0;
+            world.ticks(1, 60, &[Sees::Fine]);
+        }
+        for (first, passes, step_s, before) in steps {
+            let sees = [first, Sees::Fine, Sees::Fine, Sees::Fine];
+            let plain = steady.ticks(1, passes, &sees);
+            stepped.pass(passes);
+            // The step comes before or after the probes.
+            let mut rounds = stepped.rounds(&sees);
+            stepped.clock.wall = stepped.clock.wall.shifted(step_s * 1000);
+            if before || step_s.unsigned_abs() <= passes {
+                rounds = stepped.rounds(&sees);
+            }
+            let ruling = stepped.judge_rounds(&rounds, None);
+            let odd = stepped.take(ruling);
+            for (one, other) in plain.nodes.iter().zip(&odd.nodes) {
+                prop_assert_eq!(one.strikes, other.strikes);
+            }
+            prop_assert_eq!(plain.strikes.len(), odd.strikes.len());
+        }
+    }
+
+    /// The original rule, written down a second time as simply as it can be.
+    #[test]
+    fn classic_is_the_original_rule(
+        (strikes, window, most) in (1u32..6, 1u64..4000, 0u32..5),
+        ticks in proptest::collection::vec((1u64..400, proptest::collection::vec(sees(), 6)), 1..60),
+    ) {
+        let mut world = World::of(6);
+        world.policy = Policy {
+            strikes,
+            window: std::time::Duration::from_secs(window),
+            max_withdrawn: most,
+            ..Policy::default()
+        }
+        .classic();
+        world.anchors = Some((0, 3));
+        let mut failures: BTreeMap<NodeId, Vec<Time>> = BTreeMap::new();
+        let mut withdrawn: BTreeSet<NodeId> = BTreeSet::new();
+        for (passes, sees) in ticks {
+            world.pass(passes);
+            let now = world.clock.wall;
+            let rounds = world.rounds(&sees);
+            for round in &rounds {
+                let of_node = failures.entry(round.node.clone()).or_default();
+                if round.observations.iter().any(|seen| matches!(seen.outcome, Outcome::Failed(_))) {
+                    of_node.push(now);
+                }
+            }
+            for (node, times) in &failures {
+                let recent = times.iter().filter(|at| now.since(**at).as_secs() < window).count();
+                if recent >= strikes as usize && withdrawn.len() < most as usize {
+                    withdrawn.insert(node.clone());
+                }
+            }
+            let ruling = world.judge_rounds(&rounds, None);
+            world.take(ruling);
+            let gone: BTreeSet<NodeId> =
+                world.fleet.nodes.keys().filter(|id| !present(&world).contains(id)).cloned().collect();
+            prop_assert_eq!(&gone, &withdrawn);
+        }
     }
 }

@@ -96,19 +96,42 @@ impl World {
     }
 
     pub(crate) fn publish_all(&mut self) {
-        let pool = self.pool().clone();
-        let mut sets = PublishedSets::new();
-        for key in sets_of(&self.fleet, &pool) {
-            let mut set = RecordSet { ttl: 60, addresses: [].into() };
-            for node in self.fleet.nodes.values() {
-                set.addresses.extend(node.addresses.iter().filter(|a| RecordType::of(**a) == key.rtype));
+        for pool in self.fleet.pools.values() {
+            let mut sets = PublishedSets::new();
+            for key in sets_of(&self.fleet, pool) {
+                let mut set = RecordSet { ttl: 60, addresses: [].into() };
+                for node in self.fleet.nodes_of(pool) {
+                    set.addresses.extend(node.addresses.iter().filter(|a| RecordType::of(**a) == key.rtype));
+                }
+                if key.rtype == RecordType::A && self.with_foreign {
+                    set.addresses.insert(FOREIGN.parse().unwrap());
+                }
+                sets.insert(key, set);
             }
-            if key.rtype == RecordType::A && self.with_foreign {
-                set.addresses.insert(FOREIGN.parse().unwrap());
-            }
-            sets.insert(key, set);
+            self.published.insert(pool.id.clone(), sets);
         }
-        self.published.insert(pool.id, sets);
+    }
+
+    /// Another pool `q` of the name `q`, of some of the nodes.
+    pub(crate) fn share(&mut self, nodes: &[&str]) {
+        let pool = Pool {
+            id: name("q"),
+            records: vec!["q".to_owned()],
+            nodes: nodes.iter().map(|node| name(node)).collect(),
+            ..self.pool().clone()
+        };
+        self.fleet.pools.insert(pool.id.clone(), pool);
+        self.publish_all();
+    }
+
+    /// What is remembered of a node of pool `p` that is out.
+    pub(crate) fn out(&self, node: &str) -> Option<&witness::model::Withdrawal> {
+        self.memory.pools[&name("p")].out.get(&name(node))
+    }
+
+    pub(crate) fn set_mut(&mut self, owner: &str, rtype: RecordType) -> &mut RecordSet {
+        let key = SetKey { owner: owner.to_owned(), rtype };
+        self.published.get_mut(&name("p")).unwrap().get_mut(&key).unwrap()
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
@@ -153,6 +176,11 @@ impl World {
     }
 
     pub(crate) fn judge_rounds(&self, rounds: &[Round], request: Option<&Request>) -> Ruling {
+        self.judge_at(rounds, request, self.clock.wall)
+    }
+
+    /// The same, the anchors having been asked at `asked`.
+    pub(crate) fn judge_at(&self, rounds: &[Round], request: Option<&Request>, asked: Time) -> Ruling {
         let nothing = BTreeMap::new();
         let situation = Situation {
             now: self.clock.clone(),
@@ -160,7 +188,7 @@ impl World {
             fleet: &self.fleet,
             memory: &self.memory,
             rounds,
-            anchors: self.anchors.map(|(ok, of)| AnchorRound { at: self.clock.wall, ok, of }),
+            anchors: self.anchors.map(|(ok, of)| AnchorRound { at: asked, ok, of }),
             has_anchors: self.anchors.is_some(),
             published: if self.readable { &self.published } else { &nothing },
             pins: &self.pins,
@@ -186,16 +214,18 @@ impl World {
         ruling.judgement
     }
 
+    pub(crate) fn rounds(&self, sees: &[Sees]) -> Vec<Round> {
+        let ids = self.fleet.nodes.keys().enumerate();
+        ids.filter_map(|(i, id)| self.round(id, sees[i % sees.len()])).collect()
+    }
+
     /// One tick in which every node was probed and seen as told.
     pub(crate) fn tick(&mut self, sees: &[Sees]) -> Judgement {
         self.tick_with(sees, None)
     }
 
     pub(crate) fn tick_with(&mut self, sees: &[Sees], request: Option<&Request>) -> Judgement {
-        let ids: Vec<NodeId> = self.fleet.nodes.keys().cloned().collect();
-        let rounds: Vec<Round> =
-            ids.iter().enumerate().filter_map(|(i, id)| self.round(id, sees[i % sees.len()])).collect();
-        let ruling = self.judge_rounds(&rounds, request);
+        let ruling = self.judge_rounds(&self.rounds(sees), request);
         self.take(ruling)
     }
 

@@ -25,18 +25,24 @@ const TABLE: &[(&str, &[&str])] = &[
     // Pure verbs over the values: no clock, no input, no output.
     ("rule", &["model"]),
     ("clock", &["model"]),
+    // Places to die at, in debug builds.
+    ("crash", &[]),
     // Wires. They do not know the rule, nor each other.
     ("dns", &["model", "clock"]),
     ("probe", &["model", "clock"]),
-    ("ledger", &["model", "clock"]),
+    ("ledger", &["model", "clock", "crash"]),
     ("config", &["model", "clock"]),
     // Asks name servers and sends them updates.
-    ("registrar", &["model", "clock", "dns"]),
+    ("registrar", &["model", "clock", "crash", "dns"]),
     // The shell.
     ("exit", &["model"]),
-    ("tick", &["model", "clock", "rule", "dns", "probe", "ledger", "registrar", "config"]),
+    // Places to die at in tests: knows nobody.
+    ("crash", &[]),
+    // After a change: whether the name servers show it.
+    ("publish", &["model", "clock", "dns", "ledger"]),
+    ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config", "publish"]),
     ("replay", &["model", "rule", "config"]),
-    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "exit"]),
+    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
     ("check", &["*"]),
     ("demo", &["*"]),
     ("cli", &["*"]),

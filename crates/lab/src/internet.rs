@@ -197,8 +197,8 @@ fn launch(namespace: &str, folder: &Path, name: &str, address: IpAddr) -> io::Re
     for left in ["mode", "mode.done", "pid"] {
         let _ = std::fs::remove_file(folder.join(left));
     }
-    let mut command = std::process::Command::new("ip");
-    command.args(["netns", "exec", namespace]).arg(node_program()?).current_dir(folder);
+    let mut command = netns::command_in(namespace, node_program()?);
+    command.current_dir(folder);
     command.args(["--name", name, "--listen", &SocketAddr::new(address, 443).to_string()]);
     command.args(["--cert", "../good.pem", "--key", "../good.key"]);
     command.args(["--expired-cert", "../expired.pem", "--expired-key", "../expired.key"]);

@@ -49,11 +49,10 @@ impl Guard {
     }
 
     /// Sends a signal. A process that has ended already is not an error.
-    pub fn signal(&mut self, signal: Signal) {
-        if self.is_running()
-            && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
-        {
-            let _ = kill_process(pid, signal);
+    pub fn signal(&mut self, signal_sent: Signal) {
+        // Asked first: once it has been waited for, its id may be somebody else's.
+        if self.is_running() {
+            signal(self.child.id(), signal_sent);
         }
     }
 
@@ -85,6 +84,13 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Sends a signal to a process by its id. One that has ended already is not an error.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -155,6 +161,14 @@ pub fn raise_descriptor_limit() -> u64 {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     // None stands for "without limit".
     if raised.is_ok() { limit.maximum.unwrap_or(u64::MAX) } else { limit.current.unwrap_or(u64::MAX) }
+}
+
+/// A command for `program`, found where [`which`] finds it: a plain user's `PATH`, and that of some services, lacks the
+/// system folders.
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let program = program.as_ref();
+    let found = program.to_str().filter(|name| !name.contains('/')).and_then(which);
+    Command::new(found.as_deref().unwrap_or(std::path::Path::new(program)))
 }
 
 /// Whether this process has all rights.

@@ -205,11 +205,7 @@ fn launch(config: &SshdConfig, folder: &Path) -> io::Result<Guard> {
     let sshd = sshd()?;
     let mut command = match &config.namespace {
         None => Command::new(sshd),
-        Some(namespace) => {
-            let mut command = Command::new("ip");
-            command.args(["netns", "exec", namespace]).arg(sshd);
-            command
-        }
+        Some(namespace) => crate::netns::command_in(namespace, sshd),
     };
     let log = folder.join("log");
     command.arg("-D").arg("-f").arg(folder.join("config")).arg("-E").arg(&log);

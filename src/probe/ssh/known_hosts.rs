@@ -253,4 +253,37 @@ mod tests {
         assert_eq!(Family::of(b"\0"), None);
         assert!(fingerprint(&key()).to_string().starts_with("SHA256:"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_read(text in "(?s).{0,200}", name in ".{0,20}") {
+            let _ = KnownHosts::parse(&text).look_up(vec![name]);
+        }
+
+        #[test]
+        fn lines_of_nearly_the_right_form_can_be_read(
+            line in r"(@revoked )?(\|1\|)?[a-z*?!,|=]{0,12} ssh-rsa [A-Za-z0-9+/=]{0,12}",
+            name in "[a-z]{0,6}",
+        ) {
+            for key in &KnownHosts::parse(&line).look_up(vec![name]).keys {
+                let _ = Family::of(key);
+            }
+        }
+
+        #[test]
+        fn globs_agree_with_the_obvious_way(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+            fn obvious(pattern: &[u8], text: &[u8]) -> bool {
+                match (pattern.split_first(), text.split_first()) {
+                    (None, None) => true,
+                    (Some((b'*', rest)), _) => {
+                        obvious(rest, text) || text.split_first().is_some_and(|(_, less)| obvious(pattern, less))
+                    }
+                    (Some((b'?', rest)), Some((_, less))) => obvious(rest, less),
+                    (Some((one, rest)), Some((other, less))) => one == other && obvious(rest, less),
+                    _ => false,
+                }
+            }
+            proptest::prop_assert_eq!(glob(&pattern, &text), obvious(pattern.as_bytes(), text.as_bytes()));
+        }
+    }
 }

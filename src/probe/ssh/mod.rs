@@ -273,4 +273,13 @@ mod tests {
         check("Not allowed at this time\r\n", Peeked::TooLittle);
         assert!(matches!(read_banner(&[b'x'; MOST]), Peeked::Other(_)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn anything_can_be_said_instead_of_a_banner(said in proptest::collection::vec(proptest::num::u8::ANY, 0..MOST)) {
+            if let Peeked::Banner(banner) = read_banner(&said) {
+                proptest::prop_assert!(banner.starts_with("SSH-"));
+            }
+        }
+    }
 }

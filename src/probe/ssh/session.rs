@@ -415,3 +415,68 @@ const AGENT_PROTOCOL: i32 = -42;
 const SOCKET_RECV: i32 = -43;
 const BAD_SOCKET: i32 = -45;
 const KEYFILE_AUTH_FAILED: i32 = -48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kind: &str, rest: u8) -> Vec<u8> {
+        let length = u32::try_from(kind.len()).unwrap().to_be_bytes();
+        [&length[..], kind.as_bytes(), &[rest; 32]].concat()
+    }
+
+    #[test]
+    fn a_host_key_is_the_right_one_or_not() {
+        let (right, other) = (key("ssh-ed25519", 1), key("ssh-ed25519", 2));
+        let rsa = key("ssh-rsa", 3);
+        let known = |keys: &[&Vec<u8>], revoked: &[&Vec<u8>]| {
+            let copies = |keys: &[&Vec<u8>]| keys.iter().map(|key| (*key).clone()).collect();
+            Expected::Known(Arc::new(Known { keys: copies(keys), revoked: copies(revoked) }))
+        };
+        let check = |expected: Expected, accepted: bool, says: &str| {
+            let (was_accepted, note) = match accept(&right, &expected) {
+                Ok(note) => (true, note),
+                Err(Stop(outcome, note)) => {
+                    assert_eq!(outcome, Outcome::Failed(Fault::HostKey));
+                    (false, note)
+                }
+            };
+            assert_eq!(was_accepted, accepted, "{expected:?}");
+            assert!(note.contains(says) && note.contains(&fingerprint(&right).to_string()), "{note}");
+        };
+        check(Expected::Any, true, "not checked");
+        check(Expected::Pinned(fingerprint(&right)), true, "");
+        check(Expected::Pinned(fingerprint(&other)), false, &fingerprint(&other).to_string());
+        check(known(&[&right], &[]), true, "");
+        check(known(&[&rsa, &right], &[]), true, "");
+        check(known(&[], &[]), true, "not in known_hosts");
+        check(known(&[&rsa, &other], &[]), false, &fingerprint(&other).to_string());
+        check(known(&[&rsa], &[]), false, &fingerprint(&rsa).to_string());
+        check(known(&[&right], &[&right]), false, "revoked");
+    }
+
+    #[test]
+    fn the_librarys_errors_are_the_nodes_or_ours() {
+        let check = |code: i32, expected: &str| {
+            let Stop(outcome, _) = stop(&ssh2::Error::new(ErrorCode::Session(code), "made up"), Stage::Login);
+            assert_eq!(outcome.to_string(), expected, "{code}");
+        };
+        check(SOCKET_DISCONNECT, "reset");
+        check(SOCKET_RECV, "reset");
+        check(TIMEOUT, "timeout:login");
+        check(AUTHENTICATION_FAILED, "auth");
+        check(ALLOC, "inconclusive:resources");
+        check(FILE, "inconclusive:unavailable");
+        check(AGENT_PROTOCOL, "inconclusive:unavailable");
+        check(-5, "protocol");
+        check(-12345, "protocol");
+    }
+
+    #[test]
+    fn methods_are_whole_words() {
+        assert!(offers_keys("publickey,password"));
+        assert!(offers_keys("password,publickey"));
+        assert!(!offers_keys("publickeys,password"));
+        assert!(!offers_keys(""));
+    }
+}

@@ -173,9 +173,9 @@ fn short(value: &Value) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::super::Granularity;
     use super::*;
     use crate::model::RecordType;
+    use crate::registrar::Granularity;
 
     fn apex() -> Vec<SetKey> {
         RecordType::ALL.map(|rtype| SetKey { owner: "@".to_owned(), rtype }).into()

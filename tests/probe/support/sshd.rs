@@ -21,7 +21,7 @@ impl Sshd {
     /// is no sshd.
     pub(crate) fn start(kinds: &[&str], more: &str) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            eprintln!("skipped: no sshd");
+            witness_lab::skip("ssh against a real sshd", "sshd is not installed (openssh-server)");
             return None;
         }
         // Root's sshd wants this directory.
@@ -92,6 +92,17 @@ pub(crate) fn fingerprint_of(public: &Path) -> Fingerprint {
     let told = Command::new("ssh-keygen").arg("-lf").arg(public).output().unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
     told.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Whether whoever runs this test may log in at all.
+pub(crate) fn may_log_in() -> bool {
+    let told = Command::new("getent").args(["passwd", &user()]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let may = !["nologin", "false"].iter().any(|shell| told.trim().ends_with(shell));
+    if !may {
+        witness_lab::skip_machine("ssh login", &format!("{} has no shell to log in with", user()));
+    }
+    may
 }
 
 /// Who runs this test.

@@ -372,7 +372,7 @@ mod tests {
             let name = format!("witness-ns-{}", std::process::id());
             let made = program("ip").is_some() && ip(&["netns", "add", &name]);
             if !made {
-                eprintln!("SKIPPED: a name server in a network namespace: iproute2 and root are needed");
+                crate::skip("a name server in a network namespace", "iproute2 and root are needed");
                 return None;
             }
             let namespace = Self(name);

@@ -10,14 +10,22 @@
 //! route to the hub. As on the internet, hosts are not on one link: a host that is gone is missed by the router, not by
 //! an ARP request of ours. Needs root, `ip` and, for the firewalls, `nft`.
 
+mod firewall;
+
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use crate::process::{Guard, is_root, wait_until, which};
+use rustix::process::Signal;
+
+use self::firewall::Hook;
+pub use self::firewall::{Firewall, Traffic};
+use crate::process::{self, Guard, is_root, wait_until, which};
 
 /// Names of our namespaces begin so; the id of the process that made them follows.
 const PREFIX: &str = "wl-";
@@ -25,6 +33,9 @@ const PREFIX: &str = "wl-";
 /// Every port of the hub has this address, which is all that hosts know of it.
 const GATEWAY_V4: &str = "169.254.1.1";
 const GATEWAY_V6: &str = "fe80::1";
+
+/// How long the kernel may take to notice that a link is up.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// The network could not be made or changed.
 #[derive(Debug, thiserror::Error)]
@@ -68,34 +79,6 @@ pub fn available() -> Result<(), String> {
     let made = ip(&["netns", "add", &probe]);
     let _ = ip(&["netns", "delete", &probe]);
     made.map_err(|error| format!("this machine makes no network namespaces: {error}"))
-}
-
-/// What a firewall rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Traffic {
-    /// Everything.
-    All,
-    /// One TCP port.
-    Tcp(u16),
-    /// One UDP port.
-    Udp(u16),
-    /// Echo requests, v4 and v6.
-    Ping,
-}
-
-/// What a firewall does with what comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Firewall {
-    /// Nothing, silently.
-    Drop,
-    /// Answers with ICMP "port unreachable", as most firewalls reject.
-    Reject,
-    /// Answers with ICMP "administratively prohibited".
-    Prohibit,
-    /// Answers TCP with a reset.
-    Reset,
-    /// Drops this share of the packets, in percent, by chance.
-    Lose(u8),
 }
 
 /// One host's place in the network.
@@ -167,7 +150,9 @@ impl Network {
             ip(&["-n", inside, "address", "add", &whole(*address), "dev", "eth0", "nodad"])?;
         }
         self.plug_hub(&host)?;
-        self.plug_host(&host)
+        self.plug_host(&host)?;
+        self.settle(&host);
+        Ok(())
     }
 
     /// The names of the hosts.
@@ -198,10 +183,8 @@ impl Network {
     /// # Errors
     ///
     /// When there is no such host.
-    pub fn command(&self, host: &str, program: impl AsRef<std::ffi::OsStr>) -> Result<Command, NetError> {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", self.namespace(host)?]).arg(program);
-        Ok(command)
+    pub fn command(&self, host: &str, program: impl AsRef<OsStr>) -> Result<Command, NetError> {
+        Ok(command_in(self.namespace(host)?, program))
     }
 
     /// Runs a program inside a host and waits for it. What it returns is not judged.
@@ -239,7 +222,10 @@ impl Network {
     ///
     /// When there is no such host or `ip` fails.
     pub fn link_up(&self, host: &str) -> Result<(), NetError> {
-        self.plug_host(self.host(host)?)
+        let host = self.host(host)?;
+        self.plug_host(host)?;
+        self.settle(host);
+        Ok(())
     }
 
     /// Pulls the cable at the hub: the host keeps its routes, but has no carrier; the hub has no route to it.
@@ -257,7 +243,10 @@ impl Network {
     ///
     /// When there is no such host or `ip` fails.
     pub fn plug(&self, host: &str) -> Result<(), NetError> {
-        self.plug_hub(self.host(host)?)
+        let host = self.host(host)?;
+        self.plug_hub(host)?;
+        self.settle(host);
+        Ok(())
     }
 
     /// Puts a rule into the host's own firewall, about packets that come in; rules add up until
@@ -267,7 +256,7 @@ impl Network {
     ///
     /// When there is no such host or `nft` fails.
     pub fn firewall(&self, host: &str, what: Traffic, how: Firewall) -> Result<(), NetError> {
-        self.rule(self.namespace(host)?, "input", "", what, how)
+        firewall::add(self.namespace(host)?, Hook::Input, "", what, how)
     }
 
     /// Removes the host's firewall.
@@ -276,7 +265,7 @@ impl Network {
     ///
     /// When there is no such host or `nft` fails.
     pub fn open_firewall(&self, host: &str) -> Result<(), NetError> {
-        self.forget_rules(self.namespace(host)?, "input")
+        firewall::remove(self.namespace(host)?, Hook::Input)
     }
 
     /// Lets packets to the host vanish on the way, at the hub: no answer, no ICMP. The host does not notice.
@@ -295,7 +284,7 @@ impl Network {
     /// When there is no such host or `nft` fails.
     pub fn on_the_way_to(&self, host: &str, what: Traffic, how: Firewall) -> Result<(), NetError> {
         let port = &self.host(host)?.port;
-        self.rule(&self.hub, "forward", &format!("oifname \"{port}\""), what, how)
+        firewall::add(&self.hub, Hook::Forward, &format!("oifname \"{port}\""), what, how)
     }
 
     /// Removes all rules of the hub.
@@ -304,50 +293,7 @@ impl Network {
     ///
     /// When `nft` fails.
     pub fn clear_the_way(&self) -> Result<(), NetError> {
-        self.forget_rules(&self.hub, "forward")
-    }
-
-    fn rule(&self, namespace: &str, hook: &str, which: &str, what: Traffic, how: Firewall) -> Result<(), NetError> {
-        let what = match what {
-            Traffic::All => vec![String::new()],
-            Traffic::Tcp(port) => vec![format!("tcp dport {port}")],
-            Traffic::Udp(port) => vec![format!("udp dport {port}")],
-            Traffic::Ping => {
-                vec!["icmp type echo-request".to_owned(), "icmpv6 type echo-request".to_owned()]
-            }
-        };
-        let how = match how {
-            Firewall::Drop | Firewall::Lose(100..) => "drop".to_owned(),
-            Firewall::Reject => "reject with icmpx type port-unreachable".to_owned(),
-            Firewall::Prohibit => "reject with icmpx type admin-prohibited".to_owned(),
-            Firewall::Reset => "meta l4proto tcp reject with tcp reset".to_owned(),
-            Firewall::Lose(percent) => format!("numgen random mod 100 < {percent} drop"),
-        };
-        // What a host says to itself and neighbour discovery stay, or a rejecting host could not even reject.
-        let keep = "iifname \"lo\" accept\n add rule inet lab HOOK icmpv6 type { nd-neighbor-solicit, \
-                    nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept"
-            .replace("HOOK", hook);
-        let listed = nft(&self.in_namespace(namespace), "list chain inet lab HOOK\n".replace("HOOK", hook).as_str());
-        let mut script = String::new();
-        if listed.is_err() {
-            script.push_str(&format!(
-                "add table inet lab\n\
-                 add chain inet lab {hook} {{ type filter hook {hook} priority 0; policy accept; }}\n\
-                 add rule inet lab {hook} {keep}\n"
-            ));
-        }
-        for what in what {
-            script.push_str(&format!("add rule inet lab {hook} {which} {what} {how}\n"));
-        }
-        nft(&self.in_namespace(namespace), &script)
-    }
-
-    fn forget_rules(&self, namespace: &str, hook: &str) -> Result<(), NetError> {
-        // Adding what may be there already makes removing it safe.
-        nft(
-            &self.in_namespace(namespace),
-            &format!("add table inet lab\nadd chain inet lab {hook}\ndelete table inet lab\n"),
-        )
+        firewall::remove(&self.hub, Hook::Forward)
     }
 
     fn plug_hub(&self, host: &Host) -> Result<(), NetError> {
@@ -374,16 +320,26 @@ impl Network {
         ip(&["-n", inside, "-6", "route", "replace", "default", "via", GATEWAY_V6, "dev", "eth0"])
     }
 
+    /// Waits until both ends of a cable have noticed that it is in: the kernel looks once a second, and until then what
+    /// is sent is lost. The other end may be down by intention, so that it comes to nothing is no error.
+    fn settle(&self, host: &Host) {
+        let is_up = |namespace: &str, device: &str| {
+            let shown = process::command("ip").args(["-n", namespace, "-o", "link", "show", device]).output();
+            shown.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("state UP"))
+        };
+        wait_until(SETTLED, || is_up(&host.namespace, "eth0") && is_up(&self.hub, &host.port));
+        // Who was looked for in vain is given up a moment later, with what is sent until then.
+        for (namespace, device) in [(&host.namespace, "eth0"), (&self.hub, host.port.as_str())] {
+            let _ = ip(&["-n", namespace, "neighbour", "flush", "dev", device]);
+        }
+    }
+
     fn sysctl_in(&self, namespace: &str, key: &str, value: &str) -> Result<(), NetError> {
         // The files under /proc/sys/net are those of whoever reads them, so the writer must be inside.
         let write = "[ ! -e \"$1\" ] || printf %s \"$2\" > \"$1\"";
-        run(Command::new("ip")
-            .args(["netns", "exec", namespace, "sh", "-c", write, "sh"])
+        run(command_in(namespace, "sh")
+            .args(["-c", write, "sh"])
             .args([format!("/proc/sys/net/{key}"), value.to_owned()]))
-    }
-
-    fn in_namespace(&self, namespace: &str) -> Vec<String> {
-        ["netns", "exec", namespace, "nft", "-f", "-"].map(str::to_owned).to_vec()
     }
 
     fn host(&self, name: &str) -> Result<&Host, NetError> {
@@ -400,9 +356,16 @@ impl Drop for Network {
     }
 }
 
+/// A command that will run inside the namespace of this name; its process has the id of the program itself.
+pub fn command_in(namespace: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = process::command("ip");
+    command.args(["netns", "exec", namespace]).arg(process::command(program).get_program());
+    command
+}
+
 /// Removes the namespaces of processes that are gone: a test that was killed cannot clean up behind itself.
 pub fn sweep() {
-    let Ok(listed) = Command::new("ip").args(["netns", "list"]).output() else { return };
+    let Ok(listed) = process::command("ip").args(["netns", "list"]).output() else { return };
     for line in String::from_utf8_lossy(&listed.stdout).lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
@@ -417,7 +380,7 @@ pub fn sweep() {
 /// Ends the processes of a namespace, by their ids, and removes it.
 fn remove(namespace: &str) {
     let pids = || {
-        let listed = Command::new("ip").args(["netns", "pids", namespace]).output();
+        let listed = process::command("ip").args(["netns", "pids", namespace]).output();
         let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         // Ourselves are among them when a server's thread of ours is still inside.
         let own = std::process::id().to_string();
@@ -425,8 +388,10 @@ fn remove(namespace: &str) {
     };
     let left = pids();
     if !left.is_empty() {
-        let _ = Command::new("kill").arg("-KILL").args(&left).output();
-        wait_until(std::time::Duration::from_secs(5), || pids().is_empty());
+        for pid in left.iter().filter_map(|pid| pid.parse().ok()) {
+            process::signal(pid, Signal::KILL);
+        }
+        wait_until(SETTLED, || pids().is_empty());
     }
     let _ = ip(&["netns", "delete", namespace]);
 }
@@ -443,25 +408,7 @@ fn whole(address: IpAddr) -> String {
 }
 
 fn ip(arguments: &[&str]) -> Result<(), NetError> {
-    run(Command::new("ip").args(arguments))
-}
-
-fn nft(arguments: &[String], script: &str) -> Result<(), NetError> {
-    use std::io::Write;
-    use std::process::Stdio;
-    let start = |source| NetError::Start { program: "ip".to_owned(), source };
-    let mut child = Command::new("ip")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(script.as_bytes()).map_err(start)?;
-    }
-    let output = child.wait_with_output().map_err(start)?;
-    judge(&output, || format!("nft -f - <<< {script:?}"))
+    run(process::command("ip").args(arguments))
 }
 
 fn run(command: &mut Command) -> Result<(), NetError> {
