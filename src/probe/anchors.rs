@@ -15,8 +15,7 @@ use crate::model::AnchorRound;
 
 /// One TCP connection to each of `anchors`, side by side.
 pub(super) async fn ask(anchors: &[SocketAddr], timeout: Duration) -> AnchorRound {
-    // The time they were asked, not the time the slowest one answered or was given up: the others may have answered
-    // before we lost our own network.
+    // When they were asked, not when the last one answered: what fails meanwhile waits for the next look.
     let at = clock::now();
     let asked = anchors.iter().map(|anchor| {
         let anchor = *anchor;

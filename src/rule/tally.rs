@@ -24,15 +24,14 @@ pub(super) fn tally(
     for id in situation.fleet.nodes.keys() {
         memory.nodes.entry(id.clone()).or_default();
     }
-    let clear_since = memory.clear_since;
     if sight.vantage == Vantage::Isolated {
         // Every failure may be our own; a success while the anchors fail is luck. Neither is taken in.
         memory.nodes.values_mut().for_each(|node| node.pending.clear());
     } else {
+        let clear_since = memory.clear_since.filter(|since| policy.rule == RuleSet::Witness && *since <= sight.now);
         for round in in_order(situation, sight) {
-            // What was still under way when the anchors answered again began in the dark: its failures may be our own, too.
-            let in_the_dark = policy.rule == RuleSet::Witness && clear_since.is_some_and(|since| round.started < since);
-            if in_the_dark && round.failed() {
+            // What was still under way when they answered again began in the dark: its failures may be our own, too.
+            if round.failed() && clear_since.is_some_and(|since| round.started < since) {
                 continue;
             }
             if let Some(node) = memory.nodes.get_mut(&round.node) {
