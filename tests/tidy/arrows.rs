@@ -37,8 +37,9 @@ const TABLE: &[(&str, &[&str])] = &[
     // The shell.
     ("exit", &["model"]),
     ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config"]),
+    ("publish", &["model", "clock", "dns", "ledger"]),
     ("replay", &["model", "rule", "config"]),
-    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "exit"]),
+    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
     ("check", &["*"]),
     ("demo", &["*"]),
     ("cli", &["*"]),
