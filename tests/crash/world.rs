@@ -333,7 +333,7 @@ fn configuration(nodes: &Nodes, dns: SocketAddr) -> String {
         r#"[witness]
 name = "test"
 database = "witness.db"
-interval = "100ms"
+interval = "400ms"
 fast_interval = "100ms"
 anchors = []
 
