@@ -267,7 +267,7 @@ pub(crate) fn witness_once_overhead(targets: &Targets) -> Result<(Figures, f64),
     let program = program()?;
     let before = cpu_of_children();
     let started = stopwatch();
-    let output = Command::new(&program)
+    let output = Command::new(program)
         .arg("-c")
         .arg(&config)
         .args(["once", "--json"])
@@ -278,7 +278,7 @@ pub(crate) fn witness_once_overhead(targets: &Targets) -> Result<(Figures, f64),
     if !output.status.success() {
         return Err(format!("witness once failed: {}", String::from_utf8_lossy(&output.stderr)));
     }
-    let status = Command::new(&program)
+    let status = Command::new(program)
         .arg("-c")
         .arg(&config)
         .args(["status", "--json"])

@@ -1,5 +1,7 @@
 //! The files in `docs/examples` are what the program and systemd take.
 
+#![expect(clippy::unwrap_used, reason = "tests may, and so may what they lean on")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! The rule, driven tick by tick: each branch of it and each guard, and what must hold whatever happens.
 
+#![expect(clippy::unwrap_used, reason = "tests may, and so may what they lean on")]
+
 mod adversity;
 mod properties;
 mod rubbish;
