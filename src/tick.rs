@@ -474,7 +474,14 @@ impl Shell {
             return;
         }
         let sets = sets_of(&self.config.fleet, pool_settings);
-        match self.registrars[pool].observe(&sets).await {
+        let reading = match self.registrars[pool].observe(&sets).await {
+            Ok(reading) if self.is_from_before(pool, &reading).await => {
+                let why = "it shows the state from before the last change, which was read back since".to_owned();
+                Err(RegistrarError::Untrusted { why })
+            }
+            reading => reading,
+        };
+        match reading {
             Ok(reading) => {
                 self.waits.remove(pool);
                 self.keep(pool, reading).await;
@@ -501,6 +508,22 @@ impl Shell {
     pub async fn read_now(&self, pool: &PoolId) -> Result<PublishedSets, RegistrarError> {
         let sets = sets_of(&self.config.fleet, &self.config.fleet.pools[pool]);
         self.registrars[pool].observe(&sets).await.map(|reading| reading.sets)
+    }
+
+    /// Whether a reading is older than our last change, which was seen done: some providers answer from copies that lag
+    /// behind. While a change settles, a return to what was before it is not believed: taken for a person's, it would be
+    /// up to a person from then on.
+    async fn is_from_before(&self, pool: &PoolId, reading: &ZoneReading) -> bool {
+        let now = clock::now();
+        let ttl = reading.sets.values().map(|set| set.ttl).max().unwrap_or(0);
+        let settles = 2 * self.config.fleet.pools[pool].ttl.max(Duration::from_secs(u64::from(ttl)));
+        let since = now.minus(settles);
+        let recent = self.ledger.call(move |ledger| ledger.view().intents(since, now)).await.unwrap_or_default();
+        let last = recent.iter().rev().find(|intent| intent.plan.pool == *pool);
+        last.is_some_and(|intent| {
+            let as_before = |change: &crate::model::Change| reading.addresses(&change.set) == Some(&change.before);
+            intent.state == IntentState::Confirmed && intent.plan.changes.iter().all(as_before)
+        })
     }
 
     async fn keep(&mut self, pool: &PoolId, reading: ZoneReading) {

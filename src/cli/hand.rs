@@ -66,20 +66,20 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
     for action in report.judgement.actions.iter().filter(|action| action.node.as_ref() != Some(node)) {
         say(&format!("besides: {}", print::action(action)))?;
     }
-    if let Some(failure) = report.failures.first().filter(|_| !acted) {
-        return Err(Failure::failed(format!("failed to {wanted} {node}: {failure}")));
-    }
     let mut refused = false;
     for hold in report.judgement.holds.iter().filter(|hold| hold.node == *node && hold.kind == wanted) {
         // Nobody refuses: it cannot be done as long as the registrar does not answer.
         if let (Guard::ZoneUnknown, Some(failure)) = (hold.guard, report.failures.first()) {
-            return Err(Failure::failed(failure.clone()));
+            return Err(Failure::failed(format!("failed to {wanted} {node}: {failure}")));
         }
         refused = true;
         print::note(&format!("{wanted} {node} held by guard {}: {}", hold.guard, hold.why));
     }
     if refused && !acted {
         return Ok(Exit::Refused);
+    }
+    if let Some(failure) = report.failures.first().filter(|_| !acted) {
+        return Err(Failure::failed(format!("failed to {wanted} {node}: {failure}")));
     }
     if !acted {
         let state = if kind == RequestKind::Withdraw { "out of DNS already" } else { "in DNS already" };

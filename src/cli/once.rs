@@ -10,7 +10,7 @@ use super::{block_on, open, print};
 use crate::config::Config;
 use crate::daemon::{WATCH_FOR, tell};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerHandle};
+use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle};
 use crate::model::Node;
 use crate::probe::{Prober, sweep};
 use crate::tick::{Gathered, Report, Shell, TickError};
@@ -38,15 +38,26 @@ pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Fai
             return Ok(Exit::Done);
         };
         let ended = tick(&config, &ledger, args).await;
-        let released = ledger.call(move |ledger| ledger.release_lease(&watch)).await;
+        let left = leave(&ledger, watch).await;
         let exit = ended?;
-        released.map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
+        left.map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
         Ok(exit)
     })
 }
 
+/// Gives the lease back, and leaves a ledger that is whole in its one file, for those who copy it.
+pub(super) async fn leave(ledger: &LedgerHandle, watch: LeaseGuard) -> Result<(), LedgerError> {
+    ledger
+        .call(move |ledger| {
+            ledger.release_lease(&watch)?;
+            ledger.checkpoint()
+        })
+        .await
+}
+
 /// One tick with all that belongs to it.
 async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> Result<Exit, Failure> {
+    let began = clock::Stopwatch::start();
     let mut shell = open::shell(config, ledger.clone(), "once")?;
     let gathered = observe(config, config.fleet.nodes.values()).await?;
     let report = act(&mut shell, &gathered).await?;
@@ -57,7 +68,7 @@ async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> R
     } else {
         tell(&report);
     }
-    prove(&shell, &report, config.witness.once_deadline).await?;
+    prove(&shell, &report, config.witness.once_deadline.saturating_sub(began.elapsed())).await?;
     let keep = open::retention(config);
     ledger
         .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))

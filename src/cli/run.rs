@@ -19,8 +19,7 @@ pub(super) fn run(config: Option<PathBuf>) -> Result<Exit, Failure> {
             return Err(Failure::failed("failed to start: no two may watch with one database; stop the other first"));
         };
         let ended = watching(&config, &ledger, &watch, stop).await;
-        let released = ledger.call(move |ledger| ledger.release_lease(&watch)).await;
-        if let Err(error) = released {
+        if let Err(error) = once::leave(&ledger, watch).await {
             tracing::warn!(%error, "the lease could not be released; it ends with this process");
         }
         ended.map(|()| Exit::Done)

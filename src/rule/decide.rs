@@ -58,7 +58,10 @@ pub(super) fn decide<'a>(
             }
             for id in moves.gone {
                 // One that leaves several pools for the same reason is withdrawn once.
-                let out_already = index.outs(&id, &memory.pools).any(|out| out.seen_out && is_ours(out));
+                let out_already = index
+                    .pools(&id)
+                    .filter_map(|other| memory.pools.get(&other.id)?.out.get(&id))
+                    .any(|out| out.seen_out && is_ours(out));
                 let ours = of_pool.out.get(&id).is_some_and(is_ours);
                 if ours && !out_already {
                     memory.nodes.entry(id).or_default().withdrawals.push_back(sight.now);

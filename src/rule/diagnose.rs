@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Fault, FleetVerdict, NodeId, NodeMemory, NodeVerdict, Observation, Outcome, Pin, ProbeKind, Stage, Vantage,
+    Fault, FleetVerdict, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Observation, Outcome, Pin, ProbeKind, Stage,
+    Vantage,
 };
 
 use super::sight::Sight;
@@ -68,20 +69,16 @@ fn name_failure(seen: &[Observation]) -> NodeVerdict {
 }
 
 /// What the fleet looks like, from the verdicts of its nodes and their newest service faults.
-pub(super) fn fleet(
-    verdicts: &BTreeMap<NodeId, NodeVerdict>,
-    memory: &BTreeMap<NodeId, NodeMemory>,
-    sight: &Sight,
-) -> FleetVerdict {
+pub(super) fn fleet(nodes: &[NodeJudgement], memory: &BTreeMap<NodeId, NodeMemory>, sight: &Sight) -> FleetVerdict {
     match sight.vantage {
         Vantage::Isolated => return FleetVerdict::Isolated,
         Vantage::Blind => return FleetVerdict::Blind,
         Vantage::Clear => {}
     }
-    let judged: Vec<(&NodeId, NodeVerdict)> = verdicts
+    let judged: Vec<(&NodeId, NodeVerdict)> = nodes
         .iter()
-        .filter(|(_, verdict)| !matches!(verdict, NodeVerdict::Maintenance | NodeVerdict::Unknown))
-        .map(|(id, verdict)| (id, *verdict))
+        .filter(|node| !matches!(node.verdict, NodeVerdict::Maintenance | NodeVerdict::Unknown))
+        .map(|node| (&node.node, node.verdict))
         .collect();
     if judged.is_empty() {
         return FleetVerdict::Blind;

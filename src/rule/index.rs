@@ -2,24 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{NodeId, Pin, Pool, PoolId, PoolMemory, Request, Situation, Withdrawal};
+use crate::model::{NodeId, Pin, Pool, Request, Situation};
 
 /// By node.
 #[derive(Debug)]
 pub(super) struct Index<'a> {
     pins: BTreeMap<&'a NodeId, &'a Pin>,
     requests: BTreeMap<&'a NodeId, &'a Request>,
-    pools: BTreeMap<&'a NodeId, Vec<&'a Pool>>,
+    /// Sorted.
+    pools: Vec<(&'a NodeId, &'a Pool)>,
 }
 
 impl<'a> Index<'a> {
     pub(super) fn of(situation: &Situation<'a>) -> Self {
-        let mut pools: BTreeMap<&NodeId, Vec<&Pool>> = BTreeMap::new();
-        for pool in situation.fleet.pools.values() {
-            for id in &pool.nodes {
-                pools.entry(id).or_default().push(pool);
-            }
-        }
+        let mut pools: Vec<(&NodeId, &Pool)> =
+            situation.fleet.pools.values().flat_map(|pool| pool.nodes.iter().map(move |id| (id, pool))).collect();
+        pools.sort_by_key(|(id, pool)| (*id, &pool.id));
         // The first counts, should there be two.
         Self {
             pins: situation.pins.iter().rev().map(|pin| (&pin.node, pin)).collect(),
@@ -36,16 +34,11 @@ impl<'a> Index<'a> {
         self.requests.get(node).copied()
     }
 
-    pub(super) fn pools(&self, node: &NodeId) -> &[&'a Pool] {
-        self.pools.get(node).map_or(&[], Vec::as_slice)
-    }
-
-    /// The pools that `node` is out of, or is to be.
-    pub(super) fn outs<'b>(
-        &'b self,
-        node: &'b NodeId,
-        pools: &'b BTreeMap<PoolId, PoolMemory>,
-    ) -> impl Iterator<Item = &'b Withdrawal> {
-        self.pools(node).iter().filter_map(|pool| pools.get(&pool.id)?.out.get(node))
+    /// The pools of `node`, in order.
+    pub(super) fn pools(&self, node: &NodeId) -> impl Iterator<Item = &'a Pool> + Clone {
+        let from = self.pools.partition_point(|(id, _)| *id < node);
+        let of_node = self.pools.get(from..).unwrap_or_default();
+        let many = of_node.iter().take_while(|(id, _)| *id == node).count();
+        of_node[..many].iter().map(|(_, pool)| *pool)
     }
 }

@@ -21,8 +21,8 @@ mod words;
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Action, ActionKind, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Policy, Pool, PoolId,
-    ProbeAdvice, RuleId, Situation, Standing, Vantage, Withdrawal,
+    Action, ActionKind, Judgement, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Policy, Pool, ProbeAdvice, RuleId,
+    Situation, Standing, Vantage, Withdrawal,
 };
 
 use index::Index;
@@ -48,19 +48,19 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
     let sight = sight::look(policy, situation, &mut memory);
     let strikes = tally::tally(policy, situation, &sight, &mut memory);
     let decision = decide::decide(policy, situation, &index, &sight, &mut memory);
-    let verdicts = verdicts(situation, &index, &sight, &memory);
-    let fleet = diagnose::fleet(&verdicts, &memory.nodes, &sight);
     let mut acted: BTreeMap<&NodeId, &Action> = BTreeMap::new();
     for action in decision.actions.iter().filter(|action| action.kind != ActionKind::Alert) {
         if let Some(node) = &action.node {
             acted.entry(node).or_insert(action);
         }
     }
-    let mut nodes = Vec::with_capacity(verdicts.len());
+    let mut nodes = Vec::with_capacity(memory.nodes.len());
     let mut fast = Vec::new();
-    for (id, verdict) in &verdicts {
-        let Some(of_node) = memory.nodes.get_mut(id) else { continue };
-        let standing = standing(of_node, index.outs(id, &memory.pools));
+    for (node, (id, of_node)) in situation.fleet.nodes.values().zip(&mut memory.nodes) {
+        let pools = index.pools(id);
+        let outs = pools.clone().filter_map(|pool| memory.pools.get(&pool.id)?.out.get(id));
+        let verdict = diagnose::node(of_node, &sight, index.pin(id), outs.clone().next().is_some());
+        let standing = standing(of_node, outs.clone());
         if of_node.standing != standing || of_node.standing_since.is_none() {
             of_node.standing = standing;
             of_node.standing_since = Some(sight.now);
@@ -70,19 +70,21 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
         }
         let (rule, why) = match acted.get(id) {
             Some(action) => (action.rule.clone(), action.why.clone()),
-            None => reason(policy, *verdict, of_node, &sight, index.outs(id, &memory.pools).next()),
+            None => reason(policy, verdict, of_node, &sight, outs.clone().next()),
         };
+        let is_in = |pool: &Pool| Some((pool.id.clone(), plan::is_in(node, situation.published.get(&pool.id)?)));
         nodes.push(NodeJudgement {
             node: id.clone(),
-            verdict: *verdict,
+            verdict,
             standing,
             pin: index.pin(id).cloned(),
             strikes: u32::try_from(of_node.strikes.len()).unwrap_or(u32::MAX),
             rule,
             why,
-            in_dns: in_dns(situation, &index, id),
+            in_dns: pools.filter_map(is_in).collect(),
         });
     }
+    let fleet = diagnose::fleet(&nodes, &memory.nodes, &sight);
     let ask = nodes.iter().filter(|node| node.verdict == NodeVerdict::Dead).map(|node| node.node.clone()).collect();
     Ruling {
         judgement: Judgement {
@@ -100,19 +102,6 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
     }
 }
 
-fn verdicts(
-    situation: &Situation<'_>,
-    index: &Index<'_>,
-    sight: &Sight,
-    memory: &Memory,
-) -> BTreeMap<NodeId, NodeVerdict> {
-    let verdict = |id: &NodeId| {
-        let out = index.outs(id, &memory.pools).next().is_some();
-        memory.nodes.get(id).map_or(NodeVerdict::Unknown, |of_node| diagnose::node(of_node, sight, index.pin(id), out))
-    };
-    situation.fleet.nodes.keys().map(|id| (id.clone(), verdict(id))).collect()
-}
-
 fn standing<'a>(memory: &NodeMemory, outs: impl Iterator<Item = &'a Withdrawal>) -> Standing {
     let mut outs = outs.peekable();
     if outs.peek().is_some() {
@@ -120,15 +109,6 @@ fn standing<'a>(memory: &NodeMemory, outs: impl Iterator<Item = &'a Withdrawal>)
         return if proving { Standing::Probation } else { Standing::Withdrawn };
     }
     if memory.strikes.is_empty() && memory.failed_rounds == 0 { Standing::Serving } else { Standing::Suspect }
-}
-
-fn in_dns(situation: &Situation<'_>, index: &Index<'_>, id: &NodeId) -> BTreeMap<PoolId, bool> {
-    let Some(node) = situation.fleet.nodes.get(id) else { return BTreeMap::new() };
-    let of_pool = |pool: &&Pool| {
-        let published = situation.published.get(&pool.id)?;
-        Some((pool.id.clone(), plan::is_in(node, published)))
-    };
-    index.pools(id).iter().filter_map(of_pool).collect()
 }
 
 fn reason(

@@ -20,9 +20,11 @@ pub(super) fn tally(
     sight: &Sight,
     memory: &mut Memory,
 ) -> Vec<(NodeId, Strike)> {
-    memory.nodes.retain(|id, _| situation.fleet.nodes.contains_key(id));
-    for id in situation.fleet.nodes.keys() {
-        memory.nodes.entry(id.clone()).or_default();
+    if !memory.nodes.keys().eq(situation.fleet.nodes.keys()) {
+        memory.nodes.retain(|id, _| situation.fleet.nodes.contains_key(id));
+        for id in situation.fleet.nodes.keys() {
+            memory.nodes.entry(id.clone()).or_default();
+        }
     }
     if sight.vantage == Vantage::Isolated {
         // Every failure may be our own; a success while the anchors fail is luck. Neither is taken in.
@@ -46,13 +48,12 @@ pub(super) fn tally(
     };
     let window_ms = i64::try_from(policy.window.as_millis()).unwrap_or(i64::MAX);
     for (id, node) in &mut memory.nodes {
-        let (waiting, ready): (Vec<Round>, Vec<Round>) = std::mem::take(&mut node.pending).into_iter().partition(waits);
-        node.pending = waiting;
-        node.pending.drain(..node.pending.len().saturating_sub(PENDING));
-        for round in ready {
-            if let Some(strike) = node.strike(policy, &round) {
-                strikes.push((id.clone(), strike));
-            }
+        if !node.pending.is_empty() {
+            let pending = std::mem::take(&mut node.pending).into_iter();
+            let (waiting, ready): (Vec<Round>, Vec<Round>) = pending.partition(waits);
+            node.pending = waiting;
+            node.pending.drain(..node.pending.len().saturating_sub(PENDING));
+            strikes.extend(ready.iter().filter_map(|round| Some((id.clone(), node.strike(policy, round)?))));
         }
         node.strikes.retain(|strike| sight.now.0.saturating_sub(strike.at.0) < window_ms);
         // The newest decide; older ones in the window are forgotten where somebody strikes by the second.

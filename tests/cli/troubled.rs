@@ -1,10 +1,12 @@
 //! What goes wrong around the program: configuration, ledger, registrar, permissions, another process.
 
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
 use insta::assert_snapshot;
+use socket2::{Domain, Socket, Type};
 use witness_lab::process::Guard;
 
 use crate::stage::{Ran, Stage, redact};
@@ -185,4 +187,52 @@ fn a_tick_whose_registrar_fails_is_not_completed() {
     let stage = Stage::new();
     std::fs::remove_file(stage.path().join("zone.json")).unwrap();
     assert_snapshot!(stage.session(&["once", "once --dry-run --json", "status", "status --check"]));
+}
+
+#[test]
+fn a_slow_rhythm_is_not_taken_for_silence() {
+    let stage = Stage::new();
+    let text = stage.read("witness.toml");
+    stage.write("witness.toml", &text.replace("interval = \"60s\"", "interval = \"100ms\"\nfast_interval = \"100ms\""));
+    // As cron would, at ten times the configured interval.
+    for _ in 0..3 {
+        stage.expect("once", 0);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    stage.expect("status --check", 0);
+    std::thread::sleep(Duration::from_secs(6));
+    stage.expect("status --check", 3);
+}
+
+#[test]
+fn an_isolated_vantage_point_is_critical() {
+    let stage = Stage::new();
+    stage.fleet.nodes[0].power_off().unwrap();
+    let silent: Vec<_> = (0..3).map(|_| Silence::new()).collect();
+    let anchors: Vec<String> = silent.iter().map(|silence| format!("\"{}\"", silence.address)).collect();
+    let text = stage.read("witness.toml").replace("anchors = []", &format!("anchors = [{}]", anchors.join(", ")));
+    stage.write("witness.toml", &text);
+    assert_snapshot!(stage.session(&["once", "status --check", "explain slice1"]));
+}
+
+/// A port of loopback that answers nobody: its queue is full, and nobody takes from it.
+struct Silence {
+    address: SocketAddr,
+    _listener: Socket,
+    _queue: Vec<TcpStream>,
+}
+
+impl Silence {
+    fn new() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+            queue.push(stream);
+            assert!(queue.len() < 64, "the queue never fills");
+        }
+        Self { address, _listener: listener, _queue: queue }
+    }
 }

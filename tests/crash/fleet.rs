@@ -68,7 +68,7 @@ fn all_die() {
         node.power_off().unwrap();
     }
     world.wait("two leave", || world.members().len() == 2);
-    daemon.ticks(30);
+    daemon.ticks(12);
     assert_eq!(world.members().len(), 2);
     world.assert_zone_whole("all dead");
     for node in &nodes.fleet.nodes {
@@ -183,7 +183,7 @@ fn failures_while_the_anchors_fail_are_our_own() {
         node.power_off().unwrap();
     }
     world.wait("it knows that it cannot see", || fleet(&world) == "isolated");
-    daemon.ticks(15);
+    daemon.ticks(10);
     assert_eq!(fleet(&world), "isolated");
     for node in &nodes.fleet.nodes {
         node.power_on().unwrap();

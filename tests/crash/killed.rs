@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use witness::clock::Stopwatch;
 use witness::ledger::Ledger;
 use witness::model::IntentState;
 
@@ -130,19 +131,27 @@ fn at_each_step_between_intent_and_outcome() {
 }
 
 #[test]
-fn before_and_after_every_commit() {
+fn before_and_after_every_commit_of_a_withdrawal() {
     let nodes = Nodes::with_a_dead_one();
-    for (template, end) in [(due(&nodes), End::out()), (due_back(&nodes), End::back())] {
-        for place in ["committing", "committed"] {
-            for time in 1.. {
-                let world = template.copy();
-                let about = format!("{place}:{time}");
-                if !world.dies_at(&["once"], &about) {
-                    assert!(time > 8, "a tick that changes something commits more than {time} times");
-                    break;
-                }
-                converges(&world, &end, &about);
+    every_commit(&due(&nodes), &End::out());
+}
+
+#[test]
+fn before_and_after_every_commit_of_a_return() {
+    let nodes = Nodes::with_a_dead_one();
+    every_commit(&due_back(&nodes), &End::back());
+}
+
+fn every_commit(template: &World, end: &End) {
+    for place in ["committing", "committed"] {
+        for time in 1.. {
+            let world = template.copy();
+            let about = format!("{place}:{time}");
+            if !world.dies_at(&["once"], &about) {
+                assert!(time > 8, "a tick that changes something commits more than {time} times");
+                break;
             }
+            converges(&world, end, &about);
         }
     }
 }
@@ -184,16 +193,17 @@ fn at_any_moment() {
     let (out, back) = (due(&nodes), due_back(&nodes));
     let usual = {
         let world = out.copy();
-        let started = Instant::now();
+        let started = Stopwatch::start();
         world.run(&["once"]).is(0);
         started.elapsed()
     };
-    let count = seeds(240);
+    let count = seeds(200);
     let next = AtomicU64::new(0);
     let kills = AtomicU64::new(0);
     let amid = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        // Most of the time they wait.
+        for _ in 0..4 {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -210,7 +220,7 @@ fn at_any_moment() {
     let (kills, amid) = (kills.into_inner(), amid.into_inner());
     println!("{count} seeds, {kills} kills, {amid} of them between intent and outcome");
     assert!(kills * 2 > count, "{kills} kills in {count} seeds: they come too late");
-    assert!(count < 100 || amid > count / 20, "{amid} of {kills} kills hit between intent and outcome");
+    assert!(count < 100 || amid > count / 40, "{amid} of {kills} kills hit between intent and outcome");
 }
 
 /// Kills up to three runs one after another. How often it did, and how many left something open.

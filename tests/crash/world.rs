@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use witness::clock::Stopwatch;
 use witness::ledger::Reader;
 use witness::model::{Intent, IntentState, Time};
 use witness_lab::dnsserver::{DnsServer, Source};
 use witness_lab::fleet::{Fleet, FleetConfig};
-use witness_lab::process::{Guard, wait_until};
+use witness_lab::process::Guard;
 
 /// Where something is waited for that must come: hangs are found, and slow machines are not.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +32,11 @@ impl Nodes {
         let folder = tempfile::tempdir().unwrap();
         let fleet = Fleet::start(&FleetConfig::new(folder.path())).unwrap();
         Self { fleet, folder }
+    }
+
+    /// Who signed their certificates.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
     }
 
     /// Four nodes of which the third refuses connections.
@@ -267,13 +273,18 @@ impl World {
     }
 
     #[track_caller]
-    pub(crate) fn wait(&self, what: &str, condition: impl FnMut() -> bool) {
-        assert!(
-            wait_until(PATIENCE, condition),
-            "not within {PATIENCE:?}: {what}\n{}\n{:#}",
-            self.logged(),
-            self.zone()
-        );
+    pub(crate) fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let waiting = Stopwatch::start();
+        let there = loop {
+            if condition() {
+                break true;
+            }
+            if waiting.elapsed() > PATIENCE {
+                break false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(there, "not within {PATIENCE:?}: {what}\n{}\n{:#}", self.logged(), self.zone());
     }
 }
 
@@ -322,7 +333,7 @@ fn configuration(nodes: &Nodes, dns: SocketAddr) -> String {
         r#"[witness]
 name = "test"
 database = "witness.db"
-interval = "100ms"
+interval = "400ms"
 fast_interval = "100ms"
 anchors = []
 
@@ -355,7 +366,7 @@ timeout = "5s"
 refresh = "0s"
 "#,
         port = nodes.fleet.https_port(),
-        ca = nodes.folder.path().join("ca.pem").display(),
+        ca = nodes.certificate().display(),
     );
     for node in 1..=4 {
         text.push_str(&format!("\n[[nodes]]\nname = \"slice{node}\"\naddresses = [\"{}\"]\n", address(node)));

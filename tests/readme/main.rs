@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test leans on may panic as the test does")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -141,7 +142,10 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let path = entry.unwrap().path();
         if path.is_file() {
-            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            let copy = to.join(path.file_name().unwrap());
+            std::fs::copy(&path, &copy).unwrap();
+            // Whatever the umask was where this tree was checked out.
+            std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o644)).unwrap();
         }
     }
 }

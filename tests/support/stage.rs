@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each suite that includes this file uses a part of it")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -93,7 +94,10 @@ file = "zone.json"
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path().join(name), text).unwrap();
+        let path = self.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        // Whatever the umask is: `check` warns of a configuration that others can write.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
