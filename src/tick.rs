@@ -136,6 +136,8 @@ struct Wait {
     until: Time,
     tries: u32,
     why: String,
+    /// Whether the registrar itself asked for it.
+    demanded: bool,
 }
 
 impl Wait {
@@ -143,7 +145,12 @@ impl Wait {
     fn after(before: Option<&Self>, at_least: Duration, why: &str) -> Self {
         let tries = before.map_or(0, |wait| wait.tries);
         let backoff = BACKOFF.saturating_mul(1 << tries.min(10)).min(BACKOFF_MAX);
-        Self { until: clock::now().plus(backoff.max(at_least)), tries: tries.saturating_add(1), why: why.to_owned() }
+        Self {
+            until: clock::now().plus(backoff.max(at_least)),
+            tries: tries.saturating_add(1),
+            why: why.to_owned(),
+            demanded: !at_least.is_zero(),
+        }
     }
 }
 
@@ -255,6 +262,10 @@ impl Shell {
         }
         if again {
             ruling = self.judge(&memory, &pins, gathered);
+        }
+        if memory.isolated_at.is_some() && ruling.judgement.memory.isolated_at.is_none() {
+            // What could not be read without our own network is read again at once, unless the registrar asked to wait.
+            self.waits.retain(|_, wait| wait.demanded);
         }
         let record = TickRecord {
             rounds: gathered.rounds.clone(),
