@@ -1,5 +1,7 @@
 //! The rule, driven tick by tick: each branch of it and each guard, and what must hold whatever happens.
 
+#![expect(clippy::unwrap_used, reason = "what a test leans on may panic as the test does")]
+
 mod adversity;
 mod properties;
 mod rubbish;
