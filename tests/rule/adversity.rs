@@ -759,3 +759,41 @@ fn a_change_keeps_the_ttl_of_its_set_and_a_new_set_has_the_pools() {
     let ttls: Vec<u32> = ruling.plans[0].plan().changes.iter().map(|change| change.ttl).collect();
     assert_eq!(ttls, [90, 90]);
 }
+
+#[test]
+fn what_is_not_known_any_more_does_not_come_back() {
+    let mut world = warm();
+    world.ticks(6, 60, &[DEAD, FINE, FINE, FINE]);
+    world.readable = false;
+    world.ticks(6, 60, &[FINE]);
+    world.ticks(4, 60, &[Sees::NoRound, FINE, FINE, FINE]);
+    world.readable = true;
+    let last = world.ticks(1, 60, &[Sees::NoRound, FINE, FINE, FINE]);
+    assert_eq!((actions(&last).as_slice(), world.in_dns().len()), (&NOTHING[..], 3));
+}
+
+#[test]
+fn probation_counts_rounds_too() {
+    for rounds in [1, 3] {
+        let mut world = warm();
+        world.policy.probation = Duration::ZERO;
+        world.policy.probation_rounds = rounds;
+        world.ticks(8, 60, &[DEAD, FINE, FINE, FINE]);
+        for round in 1..=rounds {
+            let judged = world.ticks(1, 10, &[FINE]);
+            assert_eq!(judged.actions.len(), usize::from(round == rounds), "{round} of {rounds}");
+        }
+    }
+}
+
+#[test]
+fn the_usual_rhythm_is_the_median() {
+    let mut world = World::of(4);
+    world.ticks(4, 10, &[FINE]);
+    world.ticks(5, 300, &[FINE]);
+    world.pass(300);
+    assert_eq!(of(&world.tick(&[Sees::NoRound]), "n1").verdict, NodeVerdict::Healthy);
+    world.ticks(8, 10, &[FINE]);
+    world.pass(300);
+    assert_eq!(of(&world.tick(&[Sees::NoRound]), "n1").verdict, NodeVerdict::Unknown);
+}

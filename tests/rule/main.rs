@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test leans on may panic as the test does")]
 
 mod adversity;
+mod approval;
 mod properties;
 mod rubbish;
 mod world;
