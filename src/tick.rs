@@ -4,7 +4,7 @@
 //! registrar hears of it, what became of it is in the ledger after, and whatever is left open is read at the registrar
 //! before anything else is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,8 +91,9 @@ impl Report {
 
     /// What is held and was not in the last tick.
     pub fn new_holds(&self) -> impl Iterator<Item = &Hold> {
-        let old = |hold: &&Hold| !self.held_before.iter().any(|before| before.is_same(hold));
-        self.judgement.holds.iter().filter(old)
+        let key = |hold: &Hold| (hold.guard, hold.kind, hold.node.clone(), hold.pool.clone());
+        let before: BTreeSet<_> = self.held_before.iter().map(key).collect();
+        self.judgement.holds.iter().filter(move |hold| !before.contains(&key(hold)))
     }
 }
 

@@ -137,7 +137,7 @@ impl Desk<'_> {
     fn out(&self, out: &Withdrawal, node: &Node, memory: &NodeMemory, published: &PublishedSets) -> Wish {
         let may_ask = self.may_ask(out);
         let fresh = diagnose::is_fresh(memory, self.sight);
-        let fails = fresh && memory.failed_rounds > 0 && is_confirmed(memory);
+        let fails = fresh && is_confirmed(memory);
         if fails && is_ours(out) && out.returning_since.is_none() && plan::is_removable(node, published) {
             // It was the last of a set, and is not any more.
             let why = format!("{}; the rest of its addresses can go now", out.why);

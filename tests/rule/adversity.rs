@@ -700,3 +700,100 @@ fn manual_and_by_hand_say_who_puts_it_back() {
     world.policy.reinstate = witness::model::Reinstatement::Manual;
     assert!(of(&world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]), "n1").why.contains("only a person puts it back"));
 }
+
+#[test]
+fn what_is_not_known_any_more_withdraws_nobody() {
+    let mut world = warm();
+    world.ticks(3, 60, &[DEAD, FINE, FINE, FINE]);
+    world.readable = false;
+    world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
+    world.ticks(4, 60, &[Sees::NoRound, FINE, FINE, FINE]);
+    world.readable = true;
+    let last = world.ticks(1, 60, &[Sees::NoRound, FINE, FINE, FINE]);
+    assert_eq!((of(&last, "n1").strikes, of(&last, "n1").verdict), (4, NodeVerdict::Unknown));
+    assert_eq!((actions(&last).as_slice(), holds(&last).as_slice()), (&NOTHING[..], &NOTHING[..]));
+}
+
+#[test]
+fn a_pin_that_is_followed_is_silent() {
+    let mut world = warm();
+    world.pin("n1", PinState::Out);
+    world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
+    for _ in 0..6 {
+        let judged = world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
+        assert_eq!((actions(&judged).as_slice(), holds(&judged).as_slice()), (&NOTHING[..], &NOTHING[..]));
+    }
+    world.pins.clear();
+    world.pin("n2", PinState::In);
+    let judged = world.ticks(2, 60, &[DEAD, FINE, FINE, FINE]);
+    assert_eq!((actions(&judged).as_slice(), holds(&judged).as_slice()), (&NOTHING[..], &NOTHING[..]));
+}
+
+#[test]
+fn to_ask_no_anchor_is_no_answer() {
+    let mut world = warm();
+    world.anchors = Some((0, 3));
+    world.ticks(2, 60, &[FINE]);
+    world.anchors = Some((0, 0));
+    assert_eq!(world.ticks(2, 60, &[FINE]).vantage, Vantage::Isolated);
+}
+
+#[test]
+fn a_change_keeps_the_ttl_of_its_set_and_a_new_set_has_the_pools() {
+    let mut world = warm();
+    world.set_mut("files", RecordType::A).ttl = 300;
+    world.ticks(3, 60, &[DEAD, FINE, FINE, FINE]);
+    world.pass(60);
+    let ruling = world.judge_rounds(&world.rounds(&[DEAD, FINE, FINE, FINE]), None);
+    let ttls: Vec<u32> = ruling.plans[0].plan().changes.iter().map(|change| change.ttl).collect();
+    assert_eq!(ttls, [60, 300]);
+    world.take(ruling);
+    for set in world.published.get_mut(&name("p")).unwrap().values_mut() {
+        set.addresses.clear();
+        set.ttl = 0;
+    }
+    world.fleet.pools.get_mut(&name("p")).unwrap().ttl = Duration::from_secs(90);
+    world.pass(60);
+    let ask = request(RequestKind::Reinstate, "n1", true);
+    let ruling = world.judge_rounds(&world.rounds(&[DEAD, FINE, FINE, FINE]), Some(&ask));
+    let ttls: Vec<u32> = ruling.plans[0].plan().changes.iter().map(|change| change.ttl).collect();
+    assert_eq!(ttls, [90, 90]);
+}
+
+#[test]
+fn what_is_not_known_any_more_does_not_come_back() {
+    let mut world = warm();
+    world.ticks(6, 60, &[DEAD, FINE, FINE, FINE]);
+    world.readable = false;
+    world.ticks(6, 60, &[FINE]);
+    world.ticks(4, 60, &[Sees::NoRound, FINE, FINE, FINE]);
+    world.readable = true;
+    let last = world.ticks(1, 60, &[Sees::NoRound, FINE, FINE, FINE]);
+    assert_eq!((actions(&last).as_slice(), world.in_dns().len()), (&NOTHING[..], 3));
+}
+
+#[test]
+fn probation_counts_rounds_too() {
+    for rounds in [1, 3] {
+        let mut world = warm();
+        world.policy.probation = Duration::ZERO;
+        world.policy.probation_rounds = rounds;
+        world.ticks(8, 60, &[DEAD, FINE, FINE, FINE]);
+        for round in 1..=rounds {
+            let judged = world.ticks(1, 10, &[FINE]);
+            assert_eq!(judged.actions.len(), usize::from(round == rounds), "{round} of {rounds}");
+        }
+    }
+}
+
+#[test]
+fn the_usual_rhythm_is_the_median() {
+    let mut world = World::of(4);
+    world.ticks(4, 10, &[FINE]);
+    world.ticks(5, 300, &[FINE]);
+    world.pass(300);
+    assert_eq!(of(&world.tick(&[Sees::NoRound]), "n1").verdict, NodeVerdict::Healthy);
+    world.ticks(8, 10, &[FINE]);
+    world.pass(300);
+    assert_eq!(of(&world.tick(&[Sees::NoRound]), "n1").verdict, NodeVerdict::Unknown);
+}
