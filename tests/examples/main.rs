@@ -1,5 +1,7 @@
 //! The files in `docs/examples` are what the program and systemd take.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
