@@ -1,6 +1,6 @@
 //! The files in `docs/examples` are what the program and systemd take.
 
-#![expect(clippy::unwrap_used, reason = "tests may, and so may what they lean on")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
