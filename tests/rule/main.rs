@@ -4,6 +4,7 @@
 
 mod adversity;
 mod approval;
+mod people;
 mod properties;
 mod rubbish;
 mod world;
