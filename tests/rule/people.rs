@@ -482,3 +482,16 @@ fn a_change_keeps_the_ttl_of_its_set_and_a_new_set_has_the_pools() {
     let ttls: Vec<u32> = ruling.plans[0].plan().changes.iter().map(|change| change.ttl).collect();
     assert_eq!(ttls, [90, 90]);
 }
+
+#[test]
+fn a_pin_over_a_node_that_is_out_changes_nothing_of_why_it_is() {
+    let mut world = warm();
+    world.ticks(6, 60, &[DEAD, FINE, FINE, FINE]);
+    world.pin("n1", PinState::Ignore);
+    for _ in 0..10 {
+        let judged = world.ticks(1, 60, &[FINE]);
+        assert_eq!((actions(&judged).as_slice(), holds(&judged).as_slice()), (&NOTHING[..], &NOTHING[..]));
+    }
+    world.pins.clear();
+    assert_eq!(actions(&world.ticks(1, 60, &[FINE])), ["reinstate n1 S4.probation"]);
+}
