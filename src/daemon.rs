@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use crate::exit::Failure;
-use crate::ledger::{LeaseGuard, Retention};
+use crate::ledger::{LeaseGuard, LedgerError, Retention};
 use crate::model::{ActionKind, AnchorRound, Node, NodeId, Round};
 use crate::probe::Observe;
 use crate::tick::{Gathered, Report, Shell, TickError};
@@ -39,17 +39,17 @@ enum Event {
     Stop,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until `stop` says so.
 ///
 /// # Errors
-/// [`Failure`] when signals cannot be handled, or the ledger fails for good.
+/// [`Failure`] when another process watches by now.
 pub async fn run(
     mut shell: Shell,
     prober: Arc<dyn Observe>,
     retention: Retention,
     watch: &LeaseGuard,
+    mut stop: Stop,
 ) -> Result<(), Failure> {
-    let mut stop = Stop::new()?;
     let policy = shell.config().policy.clone();
     let nodes: BTreeMap<NodeId, Node> = shell.config().fleet.nodes.clone();
     let mut schedule = Schedule::new(nodes.keys(), policy.interval);
@@ -103,7 +103,10 @@ pub async fn run(
                 }
             }
             Event::TickDue => {
-                while work.try_join_next().is_some() {}
+                while let Some(ended) = work.try_join_next() {
+                    // Its node would never be asked again: better a new start than one that quietly looks away.
+                    ended.map_err(|error| Failure::failed(format!("failed to probe, by a mistake in it: {error}")))?;
+                }
                 while proofs.try_join_next().is_some() {}
                 if !asking && anchors_due <= Instant::now() {
                     asking = true;
@@ -113,6 +116,10 @@ pub async fn run(
                         let anchors = prober.anchors().await;
                         let _ = results.send(Event::Anchors(anchors)).await;
                     });
+                }
+                if renewed.elapsed() >= RENEW {
+                    renewed = clock::Stopwatch::start();
+                    keep_watching(&shell, watch).await?;
                 }
                 if gathered.rounds.is_empty() && gathered.anchors.is_none() {
                     continue;
@@ -130,10 +137,9 @@ pub async fn run(
                     Some(Ok(report)) => {
                         gathered = Gathered::default();
                         tell(&report);
-                        for change in &report.changes {
-                            let Some(intent) = change.intent.filter(|_| change.is_written()) else { continue };
-                            let pool = shell.config().fleet.pools[&change.plan.pool].clone();
-                            let (ledger, plan) = (shell.ledger().clone(), change.plan.clone());
+                        for (intent, plan) in report.to_prove() {
+                            let pool = shell.config().fleet.pools[&plan.pool].clone();
+                            let (ledger, plan) = (shell.ledger().clone(), plan.clone());
                             proofs.spawn(async move {
                                 let within = pool.publish_within;
                                 if let Err(error) = publish::prove(&ledger, intent, &pool, &plan, within).await {
@@ -152,12 +158,6 @@ pub async fn run(
                 if stopped {
                     break;
                 }
-                if renewed.elapsed() >= RENEW {
-                    renewed = clock::Stopwatch::start();
-                    let (guard, now) = (watch.clone(), clock::read());
-                    let kept = shell.ledger().call(move |ledger| ledger.renew_lease(&guard, &now, WATCH_FOR)).await;
-                    kept.map_err(|error| Failure::failed(format!("failed to keep watching: {error}")))?;
-                }
                 let (keep, rows) = (retention, PRUNE_ROWS + 2 * written);
                 let pruned = shell.ledger().call(move |ledger| ledger.prune(clock::now(), &keep, rows)).await;
                 if let Err(error) = pruned {
@@ -171,6 +171,19 @@ pub async fn run(
     proofs.abort_all();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Renews the lease of those who watch. While the ledger cannot be written, it is watched on: the lease lasts for a while.
+async fn keep_watching(shell: &Shell, watch: &LeaseGuard) -> Result<(), Failure> {
+    let (guard, now) = (watch.clone(), clock::read());
+    match shell.ledger().call(move |ledger| ledger.renew_lease(&guard, &now, WATCH_FOR)).await {
+        Ok(()) => Ok(()),
+        Err(error @ LedgerError::LeaseLost { .. }) => Err(Failure::failed(format!("failed to keep watching: {error}"))),
+        Err(error) => {
+            tracing::error!(%error, "the lease could not be renewed");
+            Ok(())
+        }
+    }
 }
 
 /// What a tick came to, on the log: every transition, nothing twice.
@@ -255,14 +268,19 @@ impl Schedule {
     }
 }
 
-/// SIGTERM and SIGINT.
-struct Stop {
+/// SIGTERM and SIGINT, from when it was made: what comes before somebody waits for it is not lost.
+#[derive(Debug)]
+pub struct Stop {
     term: Signal,
     int: Signal,
 }
 
 impl Stop {
-    fn new() -> Result<Self, Failure> {
+    /// From now on these signals do not end the process by themselves.
+    ///
+    /// # Errors
+    /// [`Failure`] when they cannot be handled.
+    pub fn new() -> Result<Self, Failure> {
         let on = |kind| signal(kind).map_err(|error| Failure::failed(format!("failed to handle signals: {error}")));
         Ok(Self { term: on(SignalKind::terminate())?, int: on(SignalKind::interrupt())? })
     }

@@ -24,5 +24,6 @@ pub mod model;
 pub mod probe;
 pub mod publish;
 pub mod registrar;
+pub mod replay;
 pub mod rule;
 pub mod tick;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::Config;
 use crate::crash;
-use crate::ledger::{Holder, LeaseState, LedgerError, LedgerHandle, TICK_LEASE, TickRecord};
+use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle, TICK_LEASE, TickRecord};
 use crate::model::{
-    AnchorRound, Hold, Intent, IntentState, Judgement, Memory, Pin, Plan, PoolId, PublishedSets, Request, Round,
+    AnchorRound, Hold, Intent, IntentState, Judgement, Memory, Pin, Plan, Pool, PoolId, PublishedSets, Request, Round,
     Situation, Time,
 };
 use crate::registrar::{self, ApplyOutcome, Confirmation, Registrar, RegistrarError, ZoneReading};
@@ -48,6 +48,8 @@ pub struct Report {
     pub judgement: Judgement,
     /// What was held before it.
     pub held_before: Vec<Hold>,
+    /// What earlier ticks had left open and this one found done.
+    pub settled: Vec<Outcome>,
     /// What would be or was changed.
     pub changes: Vec<Outcome>,
     /// What could not be done, for people.
@@ -76,6 +78,17 @@ impl Outcome {
 }
 
 impl Report {
+    /// Changes that the registrar holds by now and the name servers are to show: the intent and the plan.
+    pub fn to_prove(&self) -> impl Iterator<Item = (i64, &Plan)> {
+        let written = |outcome: &&Outcome| outcome.is_written();
+        let with_intent = |outcome: &'_ Outcome| outcome.intent;
+        self.settled
+            .iter()
+            .chain(&self.changes)
+            .filter(written)
+            .filter_map(move |outcome| Some((with_intent(outcome)?, &outcome.plan)))
+    }
+
     /// What is held and was not in the last tick.
     pub fn new_holds(&self) -> impl Iterator<Item = &Hold> {
         let key = |hold: &Hold| (hold.guard, hold.kind, hold.node.clone(), hold.pool.clone());
@@ -103,7 +116,10 @@ pub struct Shell {
     registrars: BTreeMap<PoolId, Box<dyn Registrar>>,
     readings: BTreeMap<PoolId, Reading>,
     waits: BTreeMap<PoolId, Wait>,
+    write_waits: BTreeMap<PoolId, Wait>,
     memory: Option<(Memory, i64)>,
+    /// Whether another process may have read or changed a zone since our last tick.
+    overtaken: bool,
     ticks: u64,
     holder: Holder,
 }
@@ -121,6 +137,22 @@ struct Wait {
     until: Time,
     tries: u32,
     why: String,
+    /// Whether the registrar itself asked for it.
+    demanded: bool,
+}
+
+impl Wait {
+    /// Twice as long as the one `before`, and `at_least` so long.
+    fn after(before: Option<&Self>, at_least: Duration, why: &str) -> Self {
+        let tries = before.map_or(0, |wait| wait.tries);
+        let backoff = BACKOFF.saturating_mul(1 << tries.min(10)).min(BACKOFF_MAX);
+        Self {
+            until: clock::now().plus(backoff.max(at_least)),
+            tries: tries.saturating_add(1),
+            why: why.to_owned(),
+            demanded: !at_least.is_zero(),
+        }
+    }
 }
 
 impl Shell {
@@ -141,7 +173,9 @@ impl Shell {
             registrars,
             readings: BTreeMap::new(),
             waits: BTreeMap::new(),
+            write_waits: BTreeMap::new(),
             memory: None,
+            overtaken: true,
             ticks: 0,
             holder,
         })
@@ -183,7 +217,14 @@ impl Shell {
             .iter()
             .map(|plan| Outcome { plan: plan.plan().clone(), state: None, note: String::new(), intent: None })
             .collect();
-        Ok(Report { id: None, judgement: ruling.judgement, held_before: memory.holds, changes, failures })
+        Ok(Report {
+            id: None,
+            judgement: ruling.judgement,
+            held_before: memory.holds,
+            settled: Vec::new(),
+            changes,
+            failures,
+        })
     }
 
     /// One tick.
@@ -199,15 +240,15 @@ impl Shell {
             LeaseState::Held(guard) => guard,
             LeaseState::Busy(by) => return Err(TickError::Busy(by.holder.to_string())),
         };
-        let result = self.tick_leased(gathered).await;
+        let result = self.tick_leased(gathered, &guard).await;
         self.ledger.call(move |ledger| ledger.release_lease(&guard)).await?;
         result
     }
 
-    async fn tick_leased(&mut self, gathered: &Gathered) -> Result<Report, TickError> {
+    async fn tick_leased(&mut self, gathered: &Gathered, lease: &LeaseGuard) -> Result<Report, TickError> {
         self.ticks += 1;
         let mut failures = Vec::new();
-        self.settle_open_intents(&mut failures).await?;
+        let settled = self.settle_open_intents(&mut failures).await?;
         let (memory, pins) = self.remembered().await?;
         self.refresh(&mut failures).await?;
         let mut ruling = self.judge(&memory, &pins, gathered);
@@ -223,6 +264,10 @@ impl Shell {
         if again {
             ruling = self.judge(&memory, &pins, gathered);
         }
+        if memory.isolated_at.is_some() && ruling.judgement.memory.isolated_at.is_none() {
+            // What could not be read without our own network is read again at once, unless the registrar asked to wait.
+            self.waits.retain(|_, wait| wait.demanded);
+        }
         let record = TickRecord {
             rounds: gathered.rounds.clone(),
             anchors: gathered.anchors,
@@ -235,19 +280,33 @@ impl Shell {
         self.memory = Some((ruling.judgement.memory.clone(), version));
         let mut changes = Vec::new();
         for plan in &ruling.plans {
-            changes.push(self.carry_out(id, plan, &mut failures).await?);
+            match self.carry_out(id, lease, plan, &mut failures).await {
+                Ok(outcome) => changes.push(outcome),
+                // What was observed is written down by now: it must not be judged again, so this is no end of the tick.
+                Err(error) => {
+                    failures.push(format!("zone {} is looked at in the next tick: {error}", plan.plan().zone));
+                    self.readings.remove(&plan.plan().pool);
+                    break;
+                }
+            }
         }
-        Ok(Report { id: Some(id), judgement: ruling.judgement, held_before: memory.holds, changes, failures })
+        Ok(Report { id: Some(id), judgement: ruling.judgement, held_before: memory.holds, settled, changes, failures })
     }
 
     /// Intent first, then the registrar, then the outcome, then proof.
     async fn carry_out(
         &mut self,
         judgement: i64,
+        lease: &LeaseGuard,
         approved: &ApprovedPlan,
         failures: &mut Vec<String>,
-    ) -> Result<Outcome, TickError> {
+    ) -> Result<Outcome, LedgerError> {
         let plan = approved.plan().clone();
+        if let Some(wait) = self.write_waits.get(&plan.pool).filter(|wait| wait.until > clock::now()) {
+            let note = format!("zone {} is not written before {}: {}", plan.zone, wait.until, wait.why);
+            failures.push(note.clone());
+            return Ok(Outcome { plan, state: None, note, intent: None });
+        }
         let Some(reading) = self.fresh(&plan.pool).cloned() else {
             let note = format!("zone {} was not read in this tick", plan.zone);
             return Ok(Outcome { plan, state: None, note, intent: None });
@@ -257,9 +316,12 @@ impl Shell {
             Err(_) => reading.preimage.clone(),
         };
         let (at, copy, before) = (clock::now(), plan.clone(), reading.sets.clone());
+        let (lease, now) = (lease.clone(), clock::read());
         let intent = self
             .ledger
             .call(move |ledger| {
+                // What was read, and other pools, may have taken most of its time.
+                ledger.renew_lease(&lease, &now, LEASE)?;
                 let intent = ledger.intend(judgement, at, &copy)?;
                 ledger.snapshot(at, &copy.pool, &copy.zone, &copy.registrar, &before, &preimage, Some(intent))?;
                 Ok::<i64, LedgerError>(intent)
@@ -273,7 +335,7 @@ impl Shell {
         self.conclude(intent, state, &note).await?;
         crash::point("concluded");
         let (state, note) = if state == IntentState::Applied {
-            let (state, more) = self.confirm(approved, failures).await;
+            let (state, more) = self.confirm(approved, reading.sets, failures).await;
             let note = format!("{note}; {more}");
             self.conclude(intent, state, &note).await?;
             (state, note)
@@ -299,21 +361,43 @@ impl Shell {
             ApplyOutcome::Unknown { why } => (IntentState::Unknown, why),
             ApplyOutcome::Permanent { why } => (IntentState::Refused, why),
         };
-        if state != IntentState::Conflict {
-            failures.push(format!("registrar {} did not change zone {}: {note}", plan.registrar, plan.zone));
+        match state {
+            IntentState::Conflict => {}
+            IntentState::Unknown => failures.push(format!(
+                "registrar {} may or may not have changed zone {}: {note}; the next tick looks it up",
+                plan.registrar, plan.zone
+            )),
+            _ => {
+                self.wait_to_write(&plan.pool, &note);
+                failures.push(format!("registrar {} did not change zone {}: {note}", plan.registrar, plan.zone));
+            }
         }
         (state, note)
     }
 
-    async fn confirm(&mut self, approved: &ApprovedPlan, failures: &mut Vec<String>) -> (IntentState, String) {
+    /// `before` is what was read of the whole pool: a confirmation may tell of the changed sets alone, and what it does not
+    /// tell of has not gone.
+    async fn confirm(
+        &mut self,
+        approved: &ApprovedPlan,
+        before: PublishedSets,
+        failures: &mut Vec<String>,
+    ) -> (IntentState, String) {
         let plan = approved.plan();
+        let whole = |mut reading: ZoneReading| {
+            let told = std::mem::replace(&mut reading.sets, before);
+            reading.sets.extend(told);
+            reading
+        };
         match self.registrars[&plan.pool].confirm(approved).await {
             Ok(Confirmation::Holds(reading)) => {
-                self.keep(&plan.pool, reading).await;
+                self.write_waits.remove(&plan.pool);
+                self.keep(&plan.pool, whole(reading)).await;
                 (IntentState::Confirmed, "read back".to_owned())
             }
             Ok(Confirmation::Differs { reading, why }) => {
-                self.keep(&plan.pool, reading).await;
+                self.wait_to_write(&plan.pool, "the last change had no effect");
+                self.keep(&plan.pool, whole(reading)).await;
                 failures.push(format!("zone {} does not show the change after it was accepted: {why}", plan.zone));
                 (IntentState::Diverged, why)
             }
@@ -326,33 +410,49 @@ impl Shell {
         self.ledger.call(move |ledger| ledger.conclude(intent, state, at, &note)).await
     }
 
-    /// What was left open by a crash or a lost answer is looked up, never repeated.
-    async fn settle_open_intents(&mut self, failures: &mut Vec<String>) -> Result<(), TickError> {
+    /// What was left open by a crash or a lost answer is looked up, never repeated. Returns what was found done.
+    async fn settle_open_intents(&mut self, failures: &mut Vec<String>) -> Result<Vec<Outcome>, TickError> {
         let open = self.ledger.call(|ledger| ledger.open_intents()).await?;
+        let mut done = Vec::new();
         for intent in open {
             let pool = intent.plan.pool.clone();
-            if !self.registrars.contains_key(&pool) {
-                let note = format!("pool {pool} is not configured any more");
+            let is_ours = |pool: &Pool| pool.zone == intent.plan.zone && pool.registrar == intent.plan.registrar;
+            if !self.config.fleet.pools.get(&pool).is_some_and(is_ours) {
+                let note = format!("pool {pool} of zone {} is not configured any more", intent.plan.zone);
                 self.conclude(intent.id, IntentState::Absent, &note).await?;
                 continue;
             }
-            self.readings.remove(&pool);
-            self.read(&pool, failures).await;
+            if self.fresh(&pool).is_none() {
+                self.read(&pool, failures).await;
+            }
             let Some(reading) = self.fresh(&pool) else { continue };
             let (state, note) = found(&intent, &reading.sets);
             tracing::info!(intent = intent.id, state = state.name(), %note, "settled what was left open");
             self.conclude(intent.id, state, note).await?;
+            if state == IntentState::Diverged {
+                failures.push(format!("zone {} does not show an earlier change: {note}", intent.plan.zone));
+            }
+            if state == IntentState::Confirmed {
+                done.push(Outcome {
+                    plan: intent.plan,
+                    state: Some(state),
+                    note: note.to_owned(),
+                    intent: Some(intent.id),
+                });
+            }
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Reads every pool whose last reading is too old, unless the registrar asked us to wait.
     async fn refresh(&mut self, failures: &mut Vec<String>) -> Result<(), TickError> {
         let pools: Vec<PoolId> = self.registrars.keys().cloned().collect();
         for pool in pools {
-            if !self.readings.contains_key(&pool) {
+            if self.overtaken || !self.readings.contains_key(&pool) {
                 let id = pool.clone();
-                if let Some((at, sets)) = self.ledger.call(move |ledger| ledger.last_reading(&id)).await? {
+                let known = self.readings.get(&pool).map(|reading| reading.at);
+                let last = self.ledger.call(move |ledger| ledger.last_reading(&id)).await?;
+                if let Some((at, sets)) = last.filter(|(at, _)| known.is_none_or(|known| known < *at)) {
                     let reading = ZoneReading { sets, ..ZoneReading::default() };
                     self.readings.insert(pool.clone(), Reading { reading, at, tick: None });
                 }
@@ -375,7 +475,14 @@ impl Shell {
             return;
         }
         let sets = sets_of(&self.config.fleet, pool_settings);
-        match self.registrars[pool].observe(&sets).await {
+        let reading = match self.registrars[pool].observe(&sets).await {
+            Ok(reading) if self.is_from_before(pool, &reading).await => {
+                let why = "it shows the state from before the last change, which was read back since".to_owned();
+                Err(RegistrarError::Untrusted { why })
+            }
+            reading => reading,
+        };
+        match reading {
             Ok(reading) => {
                 self.waits.remove(pool);
                 self.keep(pool, reading).await;
@@ -404,6 +511,22 @@ impl Shell {
         self.registrars[pool].observe(&sets).await.map(|reading| reading.sets)
     }
 
+    /// Whether a reading is older than our last change, which was seen done: some providers answer from copies that lag
+    /// behind. While a change settles, a return to what was before it is not believed: taken for a person's, it would be
+    /// up to a person from then on.
+    async fn is_from_before(&self, pool: &PoolId, reading: &ZoneReading) -> bool {
+        let now = clock::now();
+        let ttl = reading.sets.values().map(|set| set.ttl).max().unwrap_or(0);
+        let settles = 2 * self.config.fleet.pools[pool].ttl.max(Duration::from_secs(u64::from(ttl)));
+        let since = now.minus(settles);
+        let recent = self.ledger.call(move |ledger| ledger.view().intents(since, now)).await.unwrap_or_default();
+        let last = recent.iter().rev().find(|intent| intent.plan.pool == *pool);
+        last.is_some_and(|intent| {
+            let as_before = |change: &crate::model::Change| reading.addresses(&change.set) == Some(&change.before);
+            intent.state == IntentState::Confirmed && intent.plan.changes.iter().all(as_before)
+        })
+    }
+
     async fn keep(&mut self, pool: &PoolId, reading: ZoneReading) {
         let at = clock::now();
         let (id, sets) = (pool.clone(), reading.sets.clone());
@@ -414,10 +537,14 @@ impl Shell {
     }
 
     fn wait(&mut self, pool: &PoolId, at_least: Duration, why: &str) {
-        let tries = self.waits.get(pool).map_or(0, |wait| wait.tries);
-        let backoff = BACKOFF.saturating_mul(1 << tries.min(10)).min(BACKOFF_MAX);
-        let until = clock::now().plus(backoff.max(at_least));
-        self.waits.insert(pool.clone(), Wait { until, tries: tries + 1, why: why.to_owned() });
+        let wait = Wait::after(self.waits.get(pool), at_least, why);
+        self.waits.insert(pool.clone(), wait);
+    }
+
+    /// What was refused is not asked for in every tick: neither would it help, nor do registrars like it.
+    fn wait_to_write(&mut self, pool: &PoolId, why: &str) {
+        let wait = Wait::after(self.write_waits.get(pool), Duration::ZERO, why);
+        self.write_waits.insert(pool.clone(), wait);
     }
 
     fn reading_age(&self, pool: &PoolId) -> Option<Duration> {
@@ -433,7 +560,9 @@ impl Shell {
         let now = clock::now();
         let (version, pins) =
             self.ledger.call(move |ledger| Ok::<_, LedgerError>((ledger.data_version()?, ledger.pins(now)?))).await?;
-        if let Some((memory, _)) = self.memory.take().filter(|(_, known)| *known == version) {
+        let kept = self.memory.take().filter(|(_, known)| *known == version);
+        self.overtaken = kept.is_none();
+        if let Some((memory, _)) = kept {
             return Ok((memory, pins));
         }
         let memory = self.ledger.call(|ledger| ledger.memory()).await?;
@@ -474,6 +603,9 @@ fn found(intent: &Intent, sets: &PublishedSets) -> (IntentState, &'static str) {
     match (done, begun) {
         (true, _) => (IntentState::Confirmed, "a later reading shows it done"),
         (false, true) => (IntentState::Diverged, "a later reading shows a part of it"),
+        (false, false) if intent.state == IntentState::Applied => {
+            (IntentState::Diverged, "it was accepted, and a later reading does not show it")
+        }
         (false, false) => (IntentState::Absent, "a later reading shows that it did not happen"),
     }
 }

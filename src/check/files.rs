@@ -85,6 +85,33 @@ pub(super) fn ledger(path: &Path, newest_schema: Option<u32>) -> Vec<Finding> {
     findings
 }
 
+/// `user_version`, in the header that the first page of a database begins with.
+fn version_of(page: &[u8]) -> u32 {
+    u32::from_be_bytes([page[60], page[61], page[62], page[63]])
+}
+
+/// The header as the write-ahead log has it, where it has: what was last written is there, and not in the file yet.
+///
+/// The log begins with 32 bytes (page size at 8, salts at 16); then each frame has 24 (page number at 0, salts at 8) and a
+/// page. A frame with other salts is left from before.
+fn first_page_of_log(database: &Path) -> Option<Vec<u8>> {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    let mut log = std::io::BufReader::new(File::open(name).ok()?);
+    let mut head = [0; 32];
+    log.read_exact(&mut head).ok()?;
+    let size = usize::try_from(u32::from_be_bytes([head[8], head[9], head[10], head[11]])).ok()?;
+    let size = Some(if size == 1 { 65_536 } else { size }).filter(|size| (512..=65_536).contains(size))?;
+    let mut found = None;
+    let (mut frame, mut page) = ([0; 24], vec![0; size]);
+    while log.read_exact(&mut frame).is_ok() && log.read_exact(&mut page).is_ok() && frame[8..16] == head[16..24] {
+        if frame[..4] == [0, 0, 0, 1] {
+            found = Some(page[..100].to_vec());
+        }
+    }
+    found
+}
+
 /// Reads the version in the file's own header: no lock is taken and no log replayed.
 fn contents(path: &Path, newest_schema: Option<u32>) -> Finding {
     let mut header = [0_u8; 100];
@@ -98,6 +125,7 @@ fn contents(path: &Path, newest_schema: Option<u32>) -> Finding {
         }
         Ok(filled)
     });
+    let logged = first_page_of_log(path);
     let path = path.display();
     match read {
         Err(error) => {
@@ -105,7 +133,7 @@ fn contents(path: &Path, newest_schema: Option<u32>) -> Finding {
         }
         Ok(0) => Finding::note("ledger", format!("{path} is empty and will be filled")),
         Ok(100) if header.starts_with(b"SQLite format 3\0") => {
-            let version = u32::from_be_bytes([header[60], header[61], header[62], header[63]]);
+            let version = version_of(logged.as_deref().unwrap_or(&header));
             match newest_schema {
                 Some(newest) if version > newest => Finding::error(
                     "ledger",

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -49,6 +50,8 @@ pub enum Command {
     Pin(PinArgs),
     /// End a pin
     Unpin(UnpinArgs),
+    /// The rule over stdio: JSON Lines of observations in, one judgement a tick out
+    Judge(JudgeArgs),
     /// The configuration and this machine: every problem at once
     Check(CheckArgs),
     /// What the registrar holds, and copies of it
@@ -87,7 +90,7 @@ pub struct StatusArgs {
     pub node: Option<Name>,
     /// As a monitoring plugin: one line, and exit code 0 all serving, 1 something withdrawn, suspect or pinned, 2 a pool at
     /// its floor, overload or isolation, 3 unknown
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub check: bool,
     /// As JSON
     #[arg(long)]
@@ -121,7 +124,7 @@ pub struct HistoryArgs {
     #[arg(long, value_delimiter = ',', default_value = "strikes,verdicts,changes,holds")]
     pub kind: Vec<Kind>,
     /// The newest this many
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = at_least_one)]
     pub limit: usize,
     /// As JSON Lines
     #[arg(long)]
@@ -147,7 +150,7 @@ pub struct HandArgs {
     #[arg(long)]
     pub force: bool,
     /// Why, for the ledger
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
     /// The judgement as JSON
     #[arg(long)]
@@ -159,8 +162,8 @@ pub struct HandArgs {
 pub struct PinArgs {
     /// Which node
     pub node: Name,
-    /// in: keep it in DNS; out: keep it out; ignore: leave it exactly as it is
-    #[arg(value_parser = pin_state)]
+    /// Which order
+    #[arg(value_parser = pin_state())]
     pub state: PinState,
     /// For how long: every pin ends by itself
     #[arg(long = "for", value_name = "SPAN")]
@@ -175,6 +178,14 @@ pub struct PinArgs {
 pub struct UnpinArgs {
     /// Which node
     pub node: Name,
+}
+
+/// `witness judge`
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// A file with a [policy], or `classic` for the original script's rule; otherwise the trace's own
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
 }
 
 /// `witness check`
@@ -206,7 +217,7 @@ pub enum ZoneCommand {
         #[arg(long)]
         pool: Option<Name>,
         /// The newest this many
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = at_least_one)]
         limit: usize,
         /// As JSON
         #[arg(long)]
@@ -214,7 +225,8 @@ pub enum ZoneCommand {
     },
     /// Put the nodes' addresses back to where they stood in a copy; nothing else in the zone is touched
     Restore {
-        /// The number of the copy
+        /// The number of the copy, as `zone snapshots` lists it
+        #[arg(value_parser = number)]
         snapshot: i64,
         /// Only say what would be changed
         #[arg(long)]
@@ -228,11 +240,23 @@ pub enum ZoneCommand {
     },
 }
 
-fn pin_state(text: &str) -> Result<PinState, String> {
-    match text {
-        "in" => Ok(PinState::In),
-        "out" => Ok(PinState::Out),
-        "ignore" => Ok(PinState::Ignore),
-        _ => Err("one of in, out, ignore".to_owned()),
-    }
+fn pin_state() -> impl TypedValueParser<Value = PinState> {
+    PossibleValuesParser::new([
+        PossibleValue::new("in").help("Keep it in DNS whatever the probes say"),
+        PossibleValue::new("out").help("Keep it out of DNS whatever the probes say"),
+        PossibleValue::new("ignore").help("Leave it exactly as it is"),
+    ])
+    .map(|text| match text.as_str() {
+        "in" => PinState::In,
+        "out" => PinState::Out,
+        _ => PinState::Ignore,
+    })
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1 on".to_owned())
+}
+
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a whole number, as `witness zone snapshots` lists them".to_owned())
 }

@@ -1,6 +1,7 @@
 //! `witness demo`: the whole loop on loopback, with a fleet, a registrar and a name server of its own.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use witness_lab::fleet::{Fleet, FleetConfig};
 
 use super::args::DemoArgs;
+use super::format::{WIDTH, local, wrap};
 use super::print::say;
 use super::{block_on, open};
 use crate::config::Config;
@@ -31,18 +33,34 @@ const PATIENCE: u32 = 20;
 pub(super) fn demo(args: &DemoArgs) -> Result<Exit, Failure> {
     let linger = Duration::from_secs(args.linger);
     block_on(async move {
-        let folder = std::env::temp_dir().join(format!("witness-demo-{}", std::process::id()));
+        let folder = own_folder()?;
         let ended = tokio::select! {
-            shown = show(&folder, linger) => shown,
+            // First, so that it is heard from the very start.
+            biased;
             _ = tokio::signal::ctrl_c() => {
                 say(&[""])?;
                 say(&["Stopped. Nothing is left running."])?;
                 Ok(())
             }
+            shown = show(&folder, linger) => shown,
         };
         ended?;
         Ok(Exit::Done)
     })
+}
+
+/// A new folder that nobody else can have prepared or can look into.
+fn own_folder() -> Result<PathBuf, Failure> {
+    let (place, process) = (std::env::temp_dir(), std::process::id());
+    let mut tries = 0;
+    loop {
+        let folder = place.join(format!("witness-demo-{process}{}", "x".repeat(tries)));
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && tries < 16 => tries += 1,
+            Err(error) => return Err(Failure::failed(format!("failed to make {}: {error}", folder.display()))),
+        }
+    }
 }
 
 /// What runs while the demo does.
@@ -62,14 +80,14 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
     let dig = format!("dig +short @{} -p {} {HOST}", stage.fleet.dns.address().ip(), stage.fleet.dns.address().port());
     say(&[
         "",
-        "A registrar that keeps the zone in a file, and a name server that answers from it. Ask it yourself:",
+        "A registrar that keeps the zone in a file, and a name server that answers from",
+        "it. Ask it yourself:",
         "",
         &format!("  {dig}"),
         "",
-        &format!(
-            "The rule: 4 failing rounds within 60 min withdraw a node, at least 2 stay. To make it short, a round is taken"
-        ),
-        "every second and each may be a strike; on a real fleet it is one a minute.",
+        "The rule: 4 failing rounds within 60 min withdraw a node, at least 2 stay. To",
+        "make it short, a round is taken every second and each may be a strike; on a real",
+        "fleet it is one a minute.",
         "",
     ])?;
     let ledger = open::writer(&stage.config)?;
@@ -104,7 +122,8 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
     let file = stage.config_file.display();
     say(&[
         "",
-        "That was the whole loop: probe, strike, judge, change the DNS, prove it. It is all in the ledger:",
+        "That was the whole loop: probe, strike, judge, change the DNS, prove it. It is",
+        "all in the ledger:",
         "",
         &format!("  witness -c {file} history"),
         &format!("  witness -c {file} explain {victim}"),
@@ -112,7 +131,7 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
         "",
         "On your own fleet: write a witness.toml (docs/reference/configuration.md), then",
         "",
-        "  witness check --live      every mistake at once, and what registrar and nodes say",
+        "  witness check --live      every mistake at once; what registrar and nodes say",
         "  witness once --dry-run    what it would do",
         "  witness run               the daemon; or `witness once` from cron",
     ])?;
@@ -125,7 +144,6 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
 
 fn set_up(folder: &Path) -> Result<Stage, Failure> {
     let failed = |what: &str, error: &dyn std::fmt::Display| Failure::failed(format!("failed to {what}: {error}"));
-    std::fs::create_dir_all(folder).map_err(|error| failed("make a folder for the demo", &error))?;
     let wanted = FleetConfig { records: vec!["files".to_owned()], ttl: 1, ssh: false, ..FleetConfig::new(folder) };
     let fleet = Fleet::start(&wanted).map_err(|error| failed("start a fleet on loopback", &error))?;
     let config_file = folder.join("witness.toml");
@@ -246,6 +264,12 @@ impl Play<'_> {
     }
 
     async fn say(&self, text: &str) -> Result<(), Failure> {
-        say(&[&format!("{}  {text}", &super::format::local(crate::clock::now())[11..])])
+        let clock = &local(crate::clock::now())[11..];
+        let mut lines = wrap(text, WIDTH - clock.len() - 2).into_iter();
+        say(&[&format!("{clock}  {}", lines.next().unwrap_or_default())])?;
+        for line in lines {
+            say(&[&format!("{:1$}  {line}", "", clock.len())])?;
+        }
+        Ok(())
     }
 }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use super::args::HandArgs;
 use super::{block_on, once, open, print};
-use crate::daemon::tell;
 use crate::exit::{Exit, Failure};
-use crate::model::{ActionKind, NodeId, Request, RequestKind};
+use crate::model::{ActionKind, Guard, NodeId, Request, RequestKind};
 use crate::tick::Report;
 
 pub(super) fn hand(config: Option<PathBuf>, args: &HandArgs, kind: RequestKind) -> Result<Exit, Failure> {
@@ -25,7 +24,6 @@ pub(super) fn hand(config: Option<PathBuf>, args: &HandArgs, kind: RequestKind) 
         let request = Request { node: args.node.clone(), kind, force: args.force, reason: args.reason.clone() };
         gathered.requests = vec![request];
         let report = once::act(&mut shell, &gathered).await?;
-        tell(&report);
         if args.json {
             print::json(&super::judgement::as_json(&report))?;
         }
@@ -56,16 +54,24 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
     let mut acted = false;
     for change in report.changes.iter().filter(of_node) {
         acted = true;
-        for line in &change.plan.changes {
-            say(&format!("{}: {line}", change.plan.zone))?;
-        }
         if !change.is_written() && change.state != Some(crate::model::IntentState::Unneeded) {
             return Err(Failure::failed(format!("failed to change zone {}: {}", change.plan.zone, change.note)));
         }
+        for line in &change.plan.changes {
+            say(&format!("{}: {line}", change.plan.zone))?;
+        }
         say(&format!("{} {node}: {}", wanted, change.state.map_or("planned", crate::model::IntentState::name)))?;
+    }
+    // The whole fleet was judged; what else came of it is said, too.
+    for action in report.judgement.actions.iter().filter(|action| action.node.as_ref() != Some(node)) {
+        say(&format!("besides: {}", print::action(action)))?;
     }
     let mut refused = false;
     for hold in report.judgement.holds.iter().filter(|hold| hold.node == *node && hold.kind == wanted) {
+        // Nobody refuses: it cannot be done as long as the registrar does not answer.
+        if let (Guard::ZoneUnknown, Some(failure)) = (hold.guard, report.failures.first()) {
+            return Err(Failure::failed(format!("failed to {wanted} {node}: {failure}")));
+        }
         refused = true;
         print::note(&format!("{wanted} {node} held by guard {}: {}", hold.guard, hold.why));
     }
@@ -73,10 +79,10 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
         return Ok(Exit::Refused);
     }
     if let Some(failure) = report.failures.first().filter(|_| !acted) {
-        return Err(Failure::failed(failure.clone()));
+        return Err(Failure::failed(format!("failed to {wanted} {node}: {failure}")));
     }
     if !acted {
-        let state = if kind == RequestKind::Withdraw { "not in DNS already" } else { "in DNS already" };
+        let state = if kind == RequestKind::Withdraw { "out of DNS already" } else { "in DNS already" };
         say(&format!("{node} is {state}: nothing to do"))?;
     }
     Ok(Exit::Done)

@@ -1,13 +1,14 @@
 //! `witness history`
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::args::{HistoryArgs, Kind};
-use super::format::local;
-use super::{open, print, status};
+use super::format::{WIDTH, clean, local, wrap};
+use super::{json, open, print};
 use crate::clock;
 use crate::config;
 use crate::exit::{Exit, Failure};
@@ -15,7 +16,8 @@ use crate::ledger::{Event, EventKind, Happening, HistoryQuery};
 
 pub(super) fn history(path: Option<PathBuf>, args: &HistoryArgs) -> Result<Exit, Failure> {
     let config = open::config_to_read(path)?;
-    let since = config::duration(&args.since).map_err(|error| Failure::usage(format!("--since: {error}")))?;
+    let since = config::duration(&args.since)
+        .map_err(|error| Failure::usage(format!("--since: {error}; write it as 30m, 24h or 7d")))?;
     let reader = open::reader(&config)?;
     let now = clock::now();
     let query = HistoryQuery {
@@ -26,18 +28,21 @@ pub(super) fn history(path: Option<PathBuf>, args: &HistoryArgs) -> Result<Exit,
         limit: args.limit,
     };
     let events = reader.view().history(&query).map_err(|error| open::ledger_failure(&error))?;
-    if events.is_empty() && !args.json {
+    if events.is_empty() {
+        // A node that is not configured any more still has its history.
         if let Some(node) = &args.node {
             open::known_node(&config, node)?;
         }
-        print::note(&format!("nothing happened in the last {}", args.since));
+        print::note(&format!("nothing of that kind happened in the last {}", args.since));
     }
+    // One line for each event is what `grep` wants; at a terminal a long one goes on under itself.
+    let terminal = std::io::stdout().is_terminal();
     let mut text = String::new();
     for event in &events {
         if args.json {
             text.push_str(&as_json(event).to_string());
         } else {
-            text.push_str(&line(event));
+            text.push_str(&if terminal { folded(event) } else { line(event) });
         }
         text.push('\n');
     }
@@ -54,10 +59,27 @@ fn kind_of(kind: Kind) -> EventKind {
     }
 }
 
-fn line(event: &Event) -> String {
+fn head(event: &Event) -> String {
     let number = event.judgement.map(|id| format!("#{id}")).unwrap_or_default();
     let node = event.node.as_ref().map(ToString::to_string).unwrap_or_default();
-    format!("{}  {number:<6} {node:<10} {}", local(event.at), words(&event.what)).trim_end().to_owned()
+    format!("{}  {number:<6} {node:<10} ", local(event.at))
+}
+
+fn line(event: &Event) -> String {
+    format!("{}{}", head(event), clean(&words(&event.what))).trim_end().to_owned()
+}
+
+fn folded(event: &Event) -> String {
+    let head = head(event);
+    // Under the node's name, which leaves more room than under the words.
+    const UNDER: usize = 28;
+    let mut lines = Vec::new();
+    let mut rest = clean(&words(&event.what));
+    let first = wrap(&rest, WIDTH.saturating_sub(head.chars().count()).max(20)).into_iter().next().unwrap_or_default();
+    rest = rest.split_off(first.len().min(rest.len()));
+    lines.push(format!("{head}{first}").trim_end().to_owned());
+    lines.extend(wrap(&rest, WIDTH - UNDER).iter().map(|line| format!("{}{line}", " ".repeat(UNDER))));
+    lines.join("\n")
 }
 
 fn words(what: &Happening) -> String {
@@ -67,8 +89,7 @@ fn words(what: &Happening) -> String {
             format!("{} {} {}{note}", one.probe, one.address, one.outcome)
         }
         Happening::Struck(strike) => {
-            let faults: Vec<String> = strike.faults.iter().map(|(probe, fault)| format!("{probe} {fault}")).collect();
-            format!("strike: {}", faults.join(", "))
+            format!("strike: {}", print::faults(strike))
         }
         Happening::Fleet { fleet, vantage } => format!("fleet {fleet}, vantage {vantage}"),
         Happening::Judged(state) => {
@@ -94,24 +115,17 @@ fn words(what: &Happening) -> String {
             None => format!("change {} NOT seen at {}: {}", publication.intent, publication.server, publication.note),
         },
         Happening::Pinned(pin) => format!("pinned {} until {}: {}", pin.state, local(pin.until), pin.reason),
-        Happening::Unpinned(pin) => format!("not pinned {} any more", pin.state),
+        Happening::Unpinned(pin) => format!("not pinned {} any more: {}", pin.state, pin.reason),
     }
 }
 
 /// One event as JSON shows it.
 pub(super) fn as_json(event: &Event) -> Value {
     let (kind, detail) = match &event.what {
-        Happening::Observed(one) => ("probe", status::observation(one)),
-        Happening::Struck(strike) => {
-            let faults: Vec<Value> = strike
-                .faults
-                .iter()
-                .map(|(probe, fault)| json!({"probe": probe, "fault": fault.to_string()}))
-                .collect();
-            ("strike", json!({ "faults": faults }))
-        }
+        Happening::Observed(one) => ("probe", json::observation(one)),
+        Happening::Struck(strike) => ("strike", json!({ "faults": json::faults(strike) })),
         Happening::Fleet { fleet, vantage } => ("fleet", json!({"fleet": fleet, "vantage": vantage})),
-        Happening::Judged(state) => ("verdict", json!(state.judged)),
+        Happening::Judged(state) => ("verdict", json::node(&state.judged)),
         Happening::Held(hold) => ("hold", json!(hold.what)),
         Happening::Requested(request) => ("request", json!(request)),
         Happening::Decided(action) => ("action", json!(action.what)),
@@ -123,14 +137,12 @@ pub(super) fn as_json(event: &Event) -> Value {
             json!({
                 "change": publication.intent,
                 "server": publication.server,
-                "seen": publication.seen.map(crate::model::Time::rfc3339),
+                "seen": json::time(publication.seen),
                 "note": publication.note,
             }),
         ),
-        Happening::Pinned(pin) => {
-            ("pin", json!({"state": pin.state, "until": pin.until.rfc3339(), "reason": pin.reason}))
-        }
-        Happening::Unpinned(pin) => ("unpin", json!({"state": pin.state, "reason": pin.reason})),
+        Happening::Pinned(pin) => ("pin", json::pin(pin)),
+        Happening::Unpinned(pin) => ("unpin", json::pin(pin)),
     };
     json!({
         "at": event.at.rfc3339(),

@@ -10,6 +10,8 @@ mod demo;
 mod explain;
 mod hand;
 mod history;
+mod json;
+mod judge;
 mod judgement;
 mod once;
 mod open;
@@ -57,6 +59,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Withdraw(args) => hand::hand(config, &args, crate::model::RequestKind::Withdraw),
         Command::Pin(args) => pin::pin(config, &args),
         Command::Unpin(args) => pin::unpin(config, &args),
+        Command::Judge(args) => judge::judge(&args),
         Command::Check(args) => check::check(config, &args),
         Command::Zone(command) => zone::zone(config, &command),
         Command::Completions { shell } => completions::completions(shell),
@@ -65,7 +68,7 @@ pub fn run(cli: Cli) -> Exit {
         Ok(exit) => exit,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("witness: {}", failure.message);
+                print::note(&failure.message);
             }
             failure.exit
         }

@@ -1,5 +1,6 @@
 //! `witness once`: one tick for cron.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::{block_on, open, print};
 use crate::config::Config;
 use crate::daemon::{WATCH_FOR, tell};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerHandle};
+use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle};
 use crate::model::Node;
 use crate::probe::{Prober, sweep};
 use crate::tick::{Gathered, Report, Shell, TickError};
@@ -29,34 +30,59 @@ pub(super) fn once(config: Option<PathBuf>, args: &OnceArgs) -> Result<Exit, Fai
             let gathered = observe(&config, config.fleet.nodes.values()).await?;
             let report = shell.dry_run(&gathered).await.map_err(open::tick_failure)?;
             print(&report, &config, args.json)?;
+            remark(&report);
             return Ok(exit_of(&report));
         }
         let ledger = open::writer(&config)?;
-        let Some(watch) = take_watch(&config, &ledger, "once").await? else { return Ok(Exit::Done) };
-        let mut shell = open::shell(&config, ledger.clone(), "once")?;
-        let gathered = observe(&config, config.fleet.nodes.values()).await?;
-        let report = act(&mut shell, &gathered).await?;
-        tell(&report);
-        print(&report, &config, args.json)?;
-        prove(&shell, &report, config.witness.once_deadline).await?;
-        let keep = open::retention(&config);
-        ledger
-            .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))
-            .await
-            .map_err(|error| Failure::failed(format!("failed to remove old rows: {error}")))?;
-        ledger
-            .call(move |ledger| ledger.release_lease(&watch))
-            .await
-            .map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
-        Ok(exit_of(&report))
+        let Some(watch) = take_watch(&config, &ledger, "once", "; nothing to do").await? else {
+            return Ok(Exit::Done);
+        };
+        let ended = tick(&config, &ledger, args).await;
+        let left = leave(&ledger, watch).await;
+        let exit = ended?;
+        left.map_err(|error| Failure::failed(format!("failed to release the lease: {error}")))?;
+        Ok(exit)
     })
 }
 
-/// Takes the lease of those who watch, or says who has it.
+/// Gives the lease back, and leaves a ledger that is whole in its one file, for those who copy it.
+pub(super) async fn leave(ledger: &LedgerHandle, watch: LeaseGuard) -> Result<(), LedgerError> {
+    ledger
+        .call(move |ledger| {
+            ledger.release_lease(&watch)?;
+            ledger.checkpoint()
+        })
+        .await
+}
+
+/// One tick with all that belongs to it.
+async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> Result<Exit, Failure> {
+    let began = clock::Stopwatch::start();
+    let mut shell = open::shell(config, ledger.clone(), "once")?;
+    let gathered = observe(config, config.fleet.nodes.values()).await?;
+    let report = act(&mut shell, &gathered).await?;
+    print(&report, config, args.json)?;
+    if std::io::stdout().is_terminal() {
+        // A person has just read it all.
+        remark(&report);
+    } else {
+        tell(&report);
+    }
+    prove(&shell, &report, config.witness.once_deadline.saturating_sub(began.elapsed())).await?;
+    let keep = open::retention(config);
+    ledger
+        .call(move |ledger| ledger.prune(clock::now(), &keep, PRUNE_ROWS))
+        .await
+        .map_err(|error| Failure::failed(format!("failed to remove old rows: {error}")))?;
+    Ok(exit_of(&report))
+}
+
+/// Takes the lease of those who watch, or says who has it, and what `then` comes of it.
 pub(super) async fn take_watch(
     config: &Config,
     ledger: &LedgerHandle,
     command: &str,
+    then: &str,
 ) -> Result<Option<LeaseGuard>, Failure> {
     let holder = Holder::this(config.witness.name.as_str(), command);
     let now = clock::read();
@@ -67,7 +93,7 @@ pub(super) async fn take_watch(
     match lease {
         LeaseState::Held(guard) => Ok(Some(guard)),
         LeaseState::Busy(by) => {
-            print::note(&format!("{} is watching already; nothing to do", by.holder));
+            print::note(&format!("{} is watching already{then}", by.holder));
             Ok(None)
         }
     }
@@ -101,11 +127,10 @@ pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a
 
 /// Asks the name servers about everything that was written, and says what they say.
 pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> Result<(), Failure> {
-    for change in &report.changes {
-        let Some(intent) = change.intent.filter(|_| change.is_written()) else { continue };
-        let pool = &shell.config().fleet.pools[&change.plan.pool];
+    for (intent, plan) in report.to_prove() {
+        let pool = &shell.config().fleet.pools[&plan.pool];
         let within = pool.publish_within.min(within);
-        let seen = publish::prove(shell.ledger(), intent, pool, &change.plan, within)
+        let seen = publish::prove(shell.ledger(), intent, pool, plan, within)
             .await
             .map_err(|error| Failure::failed(format!("failed to write the proof down: {error}")))?;
         for server in seen {
@@ -121,6 +146,13 @@ pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> R
         }
     }
     Ok(())
+}
+
+/// What could not be done, on stderr.
+pub(super) fn remark(report: &Report) {
+    for failure in &report.failures {
+        print::note(failure);
+    }
 }
 
 fn exit_of(report: &Report) -> Exit {

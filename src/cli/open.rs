@@ -11,11 +11,24 @@ use crate::ledger::{Ledger, LedgerError, LedgerHandle, Reader, Retention};
 use crate::model::Name;
 use crate::tick::{Shell, TickError};
 
-/// The configuration with its secrets; mistakes and warnings go to stderr.
+/// The configuration with its secrets; mistakes go to stderr, warnings to the log.
 pub(super) fn config(path: Option<PathBuf>) -> Result<Config, Failure> {
     let config = Config::find(path).and_then(|path| Config::load(&path)).map_err(|error| config_failure(&error))?;
     for warning in &config.warnings {
         tracing::info!("{warning}");
+    }
+    Ok(config)
+}
+
+/// The same, louder about what somebody relies on and this version does not do.
+pub(super) fn config_of_daemon(path: Option<PathBuf>) -> Result<Config, Failure> {
+    let config = Config::find(path).and_then(|path| Config::load(&path)).map_err(|error| config_failure(&error))?;
+    for warning in &config.warnings {
+        if ["serve.", "notify."].iter().any(|section| warning.key.starts_with(section)) {
+            tracing::warn!("{warning}");
+        } else {
+            tracing::info!("{warning}");
+        }
     }
     Ok(config)
 }
@@ -71,7 +84,7 @@ pub(super) fn retention(config: &Config) -> Retention {
 }
 
 pub(super) fn ledger_failure(error: &LedgerError) -> Failure {
-    Failure::failed(print::chain(error))
+    Failure::failed(format!("failed to {}", print::chain(error)))
 }
 
 pub(super) fn tick_failure(error: TickError) -> Failure {
@@ -83,7 +96,11 @@ pub(super) fn known_node(config: &Config, node: &Name) -> Result<(), Failure> {
     if config.fleet.nodes.contains_key(node) {
         return Ok(());
     }
-    let names = config.fleet.nodes.keys().map(Name::as_str);
-    let meant = nearest(node.as_str(), names).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-    Err(Failure::usage(format!("there is no node {node} in {}{meant}", config.path.display())))
+    Err(Failure::usage(unknown("node", node, config.fleet.nodes.keys(), config)))
+}
+
+/// That there is no such node or pool, and which was meant.
+pub(super) fn unknown<'a>(what: &str, name: &Name, all: impl Iterator<Item = &'a Name>, config: &Config) -> String {
+    let meant = nearest(name.as_str(), all.map(Name::as_str)).map(|name| format!("; did you mean {name}?"));
+    format!("there is no {what} {name} in {}{}", config.path.display(), meant.unwrap_or_default())
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::format::{Cell, Colour, Column, Table, WIDTH, humane};
+use super::format::{Cell, Colour, Column, Table, WIDTH, clean, humane, wrap};
 use crate::exit::{Exit, Failure};
+use crate::model::{Action, Hold, Strike};
 
 /// Lines to stdout.
 pub(super) fn say(lines: &[&str]) -> Result<(), Failure> {
@@ -30,6 +31,46 @@ pub(super) fn out(text: &str) -> Result<Exit, Failure> {
     }
 }
 
+/// `text` in at most 80 columns, indented by `indent`; where it goes on in further lines, those by four more.
+pub(super) fn indented(indent: usize, text: &str) -> String {
+    let mut all = String::new();
+    for (at, line) in wrap(&clean(text), WIDTH - indent - 4).iter().enumerate() {
+        all.push_str(&" ".repeat(indent + if at == 0 { 0 } else { 4 }));
+        all.push_str(line);
+        all.push('\n');
+    }
+    all
+}
+
+/// A named fact, `standing   serving`; where it goes on in further lines, those under the value.
+pub(super) fn fact(name: &str, value: &str) -> String {
+    const BEHIND: usize = 11;
+    let mut all = String::new();
+    for (at, line) in wrap(&clean(value), WIDTH - BEHIND).iter().enumerate() {
+        let name = if at == 0 { name } else { "" };
+        all.push_str(format!("{name:<10} {line}").trim_end());
+        all.push('\n');
+    }
+    all
+}
+
+/// What is to be done, and why.
+pub(super) fn action(action: &Action) -> String {
+    let node = action.node.as_ref().map(|node| format!(" {node}")).unwrap_or_default();
+    let step = action.step.map(|step| format!(" step {step}")).unwrap_or_default();
+    format!("{}{node}{step} [{}]: {}", action.kind, action.rule, action.why)
+}
+
+/// What was refused, by whom, and why.
+pub(super) fn hold(hold: &Hold) -> String {
+    format!("held: {} {} by guard {}: {}", hold.kind, hold.node, hold.guard, hold.why)
+}
+
+/// What failed, as `https refused, ssh reset`.
+pub(super) fn faults(strike: &Strike) -> String {
+    strike.faults.iter().map(|(probe, fault)| format!("{probe} {fault}")).collect::<Vec<_>>().join(", ")
+}
+
 /// One value as a line of JSON to stdout.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text =
@@ -46,14 +87,19 @@ pub(super) fn table(head: Vec<Column>, rows: Vec<Vec<Cell>>) -> Result<(), Failu
     out(&table.render(WIDTH, Colour::of_stdout())).map(|_| ())
 }
 
-/// A short time: `840 us`, `12 ms`, `3.2 s`, then in words.
+/// A time span: `<1 ms`, `12 ms`, `3.2 s`, then in words.
 pub(super) fn span(time: Duration) -> String {
     match time.as_micros() {
-        0..1000 => format!("{} us", time.as_micros()),
+        0..1000 => "<1 ms".to_owned(),
         1000..1_000_000 => format!("{} ms", time.as_millis()),
         1_000_000..60_000_000 => format!("{:.1} s", time.as_secs_f64()),
         _ => humane(time),
     }
+}
+
+/// How long a probe took, in six columns, so that tables do not move from one look to the next.
+pub(super) fn took(micros: u32) -> String {
+    format!("{:>6}", span(Duration::from_micros(u64::from(micros))))
 }
 
 /// A remark to stderr.

@@ -1,5 +1,6 @@
 //! `witness status`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,49 +8,47 @@ use serde_json::{Value, json};
 
 use super::args::StatusArgs;
 use super::format::{Cell, Column, ago, local};
-use super::print::span;
-use super::{judgement, open, print};
+use super::{json, judgement, open, print};
 use crate::clock;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::ledger::{JudgementRow, NodeState, Reader};
-use crate::model::{FleetVerdict, Guard, Hold, Observation, Outcome, Round, Standing, Time};
+use crate::ledger::{JudgementRow, LedgerError, NodeState, Reader};
+use crate::model::{
+    FleetVerdict, Guard, Hold, Memory, NodeId, Observation, Outcome, Policy, Pool, Round, Standing, Strike, Time,
+    Vantage,
+};
+
+const NO_TICK: &str = "there was no tick yet; `witness once` or `witness run` makes one";
 
 pub(super) fn status(path: Option<PathBuf>, args: &StatusArgs) -> Result<Exit, Failure> {
-    let config = open::config_to_read(path)?;
-    if let Some(node) = &args.node {
-        open::known_node(&config, node)?;
+    if args.check {
+        // For a monitoring system, what keeps us from knowing is the third state, whatever it is.
+        return match look(path, args.node.as_ref()) {
+            Ok((config, Some(seen))) => check(&config, &seen, args.node.as_ref()),
+            Ok((_, None)) => unknown("there was no tick yet"),
+            Err(failure) => unknown(&failure.message),
+        };
     }
-    let now = clock::now();
-    let reader = match open::reader(&config) {
-        Ok(reader) => reader,
-        Err(failure) if args.check => return unknown(&failure.message),
-        Err(failure) => return Err(failure),
-    };
-    let failed = |error| open::ledger_failure(&error);
-    let view = reader.view();
-    let Some(last) = view.latest().map_err(failed)? else {
-        if args.check {
-            return unknown("there was no tick yet");
+    let (config, seen) = look(path, args.node.as_ref())?;
+    let Some(seen) = seen else {
+        if args.json {
+            print::json(&json!({
+                "at": null, "age_s": null, "judgement": null, "fleet": FleetVerdict::Blind, "vantage": Vantage::Blind,
+                "nodes": [], "holds": [],
+            }))?;
         }
-        print::note("there was no tick yet; `witness once` or `witness run` makes one");
+        print::note(NO_TICK);
         return Ok(Exit::Done);
     };
-    let states = view.states(last.id, args.node.as_ref()).map_err(failed)?;
-    let (holds, _) = view.standing().map_err(failed)?;
-    let rounds = view.last_rounds(args.node.as_ref()).map_err(failed)?;
-    let known: Vec<NodeState> =
-        states.into_iter().filter(|state| config.fleet.nodes.contains_key(&state.judged.node)).collect();
-    let seen = Seen { last, states: known, holds, rounds, now };
-    if args.check {
-        return check(&config, &seen);
-    }
     if args.json {
-        print::json(&as_json(&seen))?;
-    } else if args.node.is_some() {
-        detail(&config, &reader, &seen)?;
-    } else {
-        table(&config, &seen)?;
+        return print::json(&as_json(&seen, args.node.as_ref())).map(|()| Exit::Done);
+    }
+    match &args.node {
+        Some(node) => detail(&config, &seen, node)?,
+        None => table(&config, &seen)?,
+    }
+    if seen.is_overdue(&config.policy) {
+        print::note("no tick for more than 3 intervals; is `witness run` up, or cron with `witness once`?");
     }
     Ok(Exit::Done)
 }
@@ -57,10 +56,61 @@ pub(super) fn status(path: Option<PathBuf>, args: &StatusArgs) -> Result<Exit, F
 /// What the ledger knows.
 struct Seen {
     last: JudgementRow,
+    /// Of every node that is configured, with the pins that lie over them now.
     states: Vec<NodeState>,
     holds: Vec<Hold>,
     rounds: Vec<Round>,
+    /// Of the one node that was asked for.
+    strikes: Vec<Strike>,
+    memory: Memory,
     now: Time,
+}
+
+/// Reads configuration and ledger; nothing is seen before the first tick.
+fn look(path: Option<PathBuf>, node: Option<&NodeId>) -> Result<(Config, Option<Seen>), Failure> {
+    let config = open::config_to_read(path)?;
+    if let Some(node) = node {
+        open::known_node(&config, node)?;
+    }
+    let reader = open::reader(&config)?;
+    let seen = read(&config, &reader, node).map_err(|error| open::ledger_failure(&error))?;
+    Ok((config, seen))
+}
+
+fn read(config: &Config, reader: &Reader, node: Option<&NodeId>) -> Result<Option<Seen>, LedgerError> {
+    let now = clock::now();
+    let view = reader.view();
+    let Some(last) = view.latest()? else { return Ok(None) };
+    let pins = view.pins(now)?;
+    let mut states = view.states(last.id, None)?;
+    states.retain(|state| config.fleet.nodes.contains_key(&state.judged.node));
+    let mut readings = BTreeMap::new();
+    for pool in config.fleet.pools.keys() {
+        // Not where the registrar could not be read since.
+        let known = states.iter().any(|state| state.judged.in_dns.contains_key(pool));
+        if let Some((_, sets)) = view.last_reading(pool)?.filter(|_| known) {
+            readings.insert(pool.clone(), sets);
+        }
+    }
+    for state in &mut states {
+        for pool in config.fleet.pools_of(&state.judged.node) {
+            // What the registrar was last seen to hold is newer than the judgement that led to a change.
+            if let Some(sets) = readings.get(&pool.id) {
+                let addresses = &config.fleet.nodes[&state.judged.node].addresses;
+                let is_in = sets.values().any(|set| addresses.iter().any(|address| set.addresses.contains(address)));
+                state.judged.in_dns.insert(pool.id.clone(), is_in);
+            }
+        }
+        // A pin that was set or ended since the last tick is in force already.
+        state.judged.pin = pins.iter().find(|pin| pin.node == state.judged.node).cloned();
+    }
+    let (holds, _) = view.standing()?;
+    let rounds = view.last_rounds(node)?;
+    let strikes = match node {
+        Some(node) => view.strikes(node, now.minus(config.policy.window), now)?,
+        None => Vec::new(),
+    };
+    Ok(Some(Seen { last, states, holds, rounds, strikes, memory: view.memory()?, now }))
 }
 
 impl Seen {
@@ -71,37 +121,49 @@ impl Seen {
     fn age(&self) -> Duration {
         self.now.since(self.last.now.wall)
     }
+
+    /// Whether there was no tick within three intervals: the configured one, or cron's where that is longer.
+    fn is_overdue(&self, policy: &Policy) -> bool {
+        let mut rhythm: Vec<i64> = self.memory.rhythm_ms.iter().copied().collect();
+        rhythm.sort_unstable();
+        let usual = rhythm.get(rhythm.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+        let usual = Duration::from_millis(u64::try_from(usual).unwrap_or(0));
+        self.age() > 3 * usual.max(policy.interval)
+    }
+
+    /// Since when a node stands where it does.
+    fn since(&self, state: &NodeState) -> Time {
+        let remembered = self.memory.nodes.get(&state.judged.node).and_then(|node| node.standing_since);
+        remembered.unwrap_or(state.at)
+    }
+
+    fn of<'a>(&'a self, node: Option<&'a NodeId>) -> impl Iterator<Item = &'a NodeState> {
+        self.states.iter().filter(move |state| node.is_none_or(|node| state.judged.node == *node))
+    }
 }
 
 fn table(config: &Config, seen: &Seen) -> Result<(), Failure> {
     headline(seen)?;
     let kinds = config.probes.kinds();
-    let mut head: Vec<Column> = ["NODE", "STANDING", "VERDICT", "STRIKES", "DNS"].map(Column::new).into();
-    head.extend(kinds.iter().map(|kind| Column::new(&kind.name().to_uppercase()).shrink(10)));
-    let mut rows = Vec::new();
-    for state in &seen.states {
-        let judged = &state.judged;
-        let mut row: Vec<Cell> = vec![
-            judged.node.to_string().into(),
-            Cell::styled(judgement::style(judged), judgement::standing(judged)),
-            judged.verdict.to_string().into(),
-            format!("{}/{}", judged.strikes, config.policy.strikes).into(),
-            judgement::in_dns(judged).into(),
-        ];
-        for kind in &kinds {
-            let of_kind = seen.round(state).map(|round| {
-                let of_kind: Vec<&Observation> = round.observations.iter().filter(|one| one.probe == *kind).collect();
-                worst(&of_kind)
-            });
-            row.push(of_kind.unwrap_or_else(|| "-".to_owned()).into());
-        }
-        rows.push(row);
+    let mut head: Vec<Column> = judgement::HEAD.map(Column::new).into();
+    head.extend(kinds.iter().map(|kind| Column::new(&kind.name().to_uppercase()).shrink(9)));
+    let rows = seen.states.iter().map(|state| {
+        let mut row = judgement::row(&state.judged, config);
+        row.extend(kinds.iter().map(|kind| {
+            let round = seen.round(state).map_or(&[] as &[Observation], |round| &round.observations);
+            Cell::from(worst(round.iter().filter(|one| one.probe == *kind)))
+        }));
+        row
+    });
+    print::table(head, rows.collect())?;
+    let mut text = String::new();
+    for state in seen.states.iter().filter(|state| judgement::is_remarkable(&state.judged)) {
+        text.push_str(&print::indented(0, &judgement::remark(&state.judged)));
     }
-    print::table(head, rows)?;
     for hold in &seen.holds {
-        print::say(&[&format!("held: {} {} by guard {}: {}", hold.kind, hold.node, hold.guard, hold.why)])?;
+        text.push_str(&print::indented(0, &print::hold(hold)));
     }
-    Ok(())
+    print::out(&text).map(|_| ())
 }
 
 fn headline(seen: &Seen) -> Result<(), Failure> {
@@ -114,52 +176,56 @@ fn headline(seen: &Seen) -> Result<(), Failure> {
     )])
 }
 
-/// What to show of several addresses: the first that did not pass, else how long the service took.
-fn worst(of_kind: &[&Observation]) -> String {
-    match of_kind.iter().find(|one| one.outcome != Outcome::Passed).or(of_kind.first()) {
+/// What to show of several addresses: the first that did not pass, else how long the first took.
+fn worst<'a>(mut of_kind: impl Iterator<Item = &'a Observation> + Clone) -> String {
+    match of_kind.clone().find(|one| one.outcome != Outcome::Passed).or_else(|| of_kind.next()) {
         None => "-".to_owned(),
         Some(one) if one.outcome == Outcome::Passed => {
-            let time = one.measured.rtt_us.unwrap_or(one.measured.total_us);
-            format!("ok {}", span(Duration::from_micros(u64::from(time))))
+            format!("ok {}", print::took(one.measured.rtt_us.unwrap_or(one.measured.total_us)))
         }
         Some(one) => one.outcome.to_string(),
     }
 }
 
-fn detail(config: &Config, reader: &Reader, seen: &Seen) -> Result<(), Failure> {
+fn detail(config: &Config, seen: &Seen, node: &NodeId) -> Result<(), Failure> {
     headline(seen)?;
-    let failed = |error| open::ledger_failure(&error);
-    for state in &seen.states {
+    for state in seen.of(Some(node)) {
         let judged = &state.judged;
-        let node = &config.fleet.nodes[&judged.node];
-        let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
-        let fact = |name: &str, value: &str| print::say(&[&format!("{name:<10} {value}")]);
-        fact("node", judged.node.as_str())?;
-        fact("addresses", &addresses.join(", "))?;
-        if let Some(site) = &node.site {
-            fact("site", site)?;
+        let configured = &config.fleet.nodes[node];
+        let addresses: Vec<String> = configured.addresses.iter().map(ToString::to_string).collect();
+        let mut text = String::new();
+        let mut fact = |name: &str, value: &str| {
+            text.push_str(&print::fact(name, value));
+        };
+        fact("node", node.as_str());
+        fact("addresses", &addresses.join(", "));
+        if let Some(site) = &configured.site {
+            fact("site", site);
         }
-        fact("standing", &format!("{} since {}", judgement::standing(judged), local(state.at)))?;
+        fact("standing", &format!("{} since {}", judged.standing, local(seen.since(state))));
         if let Some(pin) = &judged.pin {
-            fact("pin", &format!("{} until {}: {}", pin.state, local(pin.until), pin.reason))?;
+            fact("pin", &format!("{} until {}: {}", pin.state, local(pin.until), pin.reason));
         }
-        fact("verdict", &format!("{} [{}]", judged.verdict, judged.rule))?;
-        fact("why", &judged.why)?;
-        fact("in DNS", &judgement::in_dns(judged))?;
-        let from = seen.now.minus(config.policy.window);
-        let strikes = reader.view().strikes(&judged.node, from, seen.now).map_err(failed)?;
-        fact("strikes", &format!("{} of {}", judged.strikes, config.policy.strikes))?;
-        for strike in strikes {
-            let faults: Vec<String> = strike.faults.iter().map(|(probe, fault)| format!("{probe} {fault}")).collect();
-            print::say(&[&format!("  {}  {}", local(strike.at), faults.join(", "))])?;
+        fact("verdict", &format!("{} [{}]", judged.verdict, judged.rule));
+        fact("why", &judged.why);
+        fact("in DNS", &judgement::in_dns(judged));
+        let window = config.policy.window.as_secs() / 60;
+        let counting = format!("{} count, {} nominate", judged.strikes, config.policy.strikes);
+        fact("strikes", &format!("{counting}; {} in the last {window} min", seen.strikes.len()));
+        for strike in &seen.strikes {
+            text.push_str(&print::indented(2, &format!("{}  {}", local(strike.at), print::faults(strike))));
         }
+        for hold in seen.holds.iter().filter(|hold| hold.node == *node) {
+            text.push_str(&print::indented(0, &print::hold(hold)));
+        }
+        print::out(&text)?;
         let Some(round) = seen.round(state) else { continue };
         let rows = round.observations.iter().map(|one| {
             vec![
                 one.probe.to_string().into(),
                 one.address.to_string().into(),
                 one.outcome.to_string().into(),
-                span(Duration::from_micros(u64::from(one.measured.total_us))).into(),
+                print::took(one.measured.total_us).into(),
                 ago(one.at, seen.now).into(),
                 one.measured.note.clone().unwrap_or_default().into(),
             ]
@@ -170,17 +236,16 @@ fn detail(config: &Config, reader: &Reader, seen: &Seen) -> Result<(), Failure> 
     Ok(())
 }
 
-fn as_json(seen: &Seen) -> Value {
+fn as_json(seen: &Seen, only: Option<&NodeId>) -> Value {
     let node = |state: &NodeState| {
         let judged = &state.judged;
-        let probes = seen.round(state).map(|round| round.observations.iter().map(observation).collect::<Vec<_>>());
+        let probes =
+            seen.round(state).map(|round| round.observations.iter().map(json::observation).collect::<Vec<_>>());
         json!({
             "node": judged.node,
             "standing": judged.standing,
-            "since": state.at.rfc3339(),
-            "pin": judged.pin.as_ref().map(|pin| json!({
-                "state": pin.state, "until": pin.until.rfc3339(), "reason": pin.reason,
-            })),
+            "since": seen.since(state).rfc3339(),
+            "pin": judged.pin.as_ref().map(json::pin),
             "verdict": judged.verdict,
             "rule": judged.rule,
             "why": judged.why,
@@ -189,63 +254,75 @@ fn as_json(seen: &Seen) -> Value {
             "probes": probes,
         })
     };
+    let holds = seen.holds.iter().filter(|hold| only.is_none_or(|only| hold.node == *only));
     json!({
         "at": seen.last.now.wall.rfc3339(),
         "age_s": seen.age().as_secs(),
         "judgement": seen.last.id,
         "fleet": seen.last.fleet,
         "vantage": seen.last.vantage,
-        "nodes": seen.states.iter().map(node).collect::<Vec<_>>(),
-        "holds": seen.holds,
-    })
-}
-
-/// One observation as JSON shows it.
-pub(super) fn observation(one: &Observation) -> Value {
-    json!({
-        "probe": one.probe,
-        "address": one.address,
-        "at": one.at.rfc3339(),
-        "outcome": one.outcome.to_string(),
-        "passed": one.outcome == Outcome::Passed,
-        "measured": one.measured,
+        "nodes": seen.of(only).map(node).collect::<Vec<_>>(),
+        "holds": holds.collect::<Vec<_>>(),
     })
 }
 
 /// One line and an exit code for monitoring.
-fn check(config: &Config, seen: &Seen) -> Result<Exit, Failure> {
-    let rhythm = config.policy.interval.max(Duration::from_secs(20));
-    if seen.age() > 3 * rhythm {
+fn check(config: &Config, seen: &Seen, only: Option<&NodeId>) -> Result<Exit, Failure> {
+    if seen.is_overdue(&config.policy) {
         return unknown(&format!("the last tick was {}", ago(seen.last.now.wall, seen.now)));
     }
-    let of = |standing: Standing| seen.states.iter().filter(|state| state.judged.standing == standing).count();
-    let pinned = seen.states.iter().filter(|state| state.judged.pin.is_some()).count();
+    let of = |standing: Standing| seen.of(only).filter(|state| state.judged.standing == standing).count();
+    let pinned = seen.of(only).filter(|state| state.judged.pin.is_some()).count();
     let (suspect, withdrawn, probation) = (of(Standing::Suspect), of(Standing::Withdrawn), of(Standing::Probation));
-    let at_floor = seen.holds.iter().any(|hold| hold.guard == Guard::Keep);
-    let line = format!(
+    let floors: Vec<&str> = config
+        .fleet
+        .pools
+        .values()
+        .filter(|pool| only.is_none_or(|only| pool.nodes.contains(only)) && is_at_floor(pool, &config.policy, seen))
+        .map(|pool| pool.id.as_str())
+        .collect();
+    let mut line = format!(
         "fleet {}: {} serving, {suspect} suspect, {withdrawn} withdrawn, {probation} in probation, {pinned} pinned",
         seen.last.fleet,
         of(Standing::Serving)
     );
-    let critical = match seen.last.fleet {
+    for pool in &floors {
+        line.push_str(&format!(", pool {pool} is at its floor"));
+    }
+    let fleet_critical = match seen.last.fleet {
         FleetVerdict::Overload | FleetVerdict::Isolated | FleetVerdict::Dark => true,
         FleetVerdict::Normal
         | FleetVerdict::SingleFault
         | FleetVerdict::MultiFault
         | FleetVerdict::PathTrouble
         | FleetVerdict::CommonFault
-        | FleetVerdict::Blind => at_floor,
+        | FleetVerdict::Blind => seen.last.vantage == Vantage::Isolated,
     };
-    let (exit, word) = if critical {
+    let (exit, word) = if fleet_critical || !floors.is_empty() {
         (Exit::CheckCritical, "CRITICAL")
     } else if suspect + withdrawn + probation + pinned > 0 {
         (Exit::CheckWarning, "WARNING")
     } else {
         (Exit::CheckOk, "OK")
     };
-    let floor = if at_floor { ", a pool is at its floor" } else { "" };
-    print::say(&[&format!("WITNESS {word} - {line}{floor}")])?;
+    print::say(&[&format!("WITNESS {word} - {line}")])?;
     Ok(exit)
+}
+
+/// Whether the guard would let no further node go: counted as it counts, pinned, withdrawn and unknown nodes as gone. A
+/// pool that never had more nodes than must stay is at its floor only once one of them is gone.
+fn is_at_floor(pool: &Pool, policy: &Policy, seen: &Seen) -> bool {
+    let stays = |state: &&NodeState| {
+        let judged = &state.judged;
+        pool.nodes.contains(&judged.node)
+            && matches!(judged.standing, Standing::Serving | Standing::Suspect)
+            && judged.pin.is_none()
+            // Where the registrar could not be read, the standing is what is known.
+            && judged.in_dns.get(&pool.id).copied().unwrap_or(true)
+    };
+    let stay = seen.states.iter().filter(stays).count();
+    let held = |hold: &Hold| hold.guard == Guard::Keep && hold.pool.as_ref() == Some(&pool.id);
+    seen.holds.iter().any(held) || (stay <= policy.keep as usize && stay < pool.nodes.len())
 }
 
 fn unknown(why: &str) -> Result<Exit, Failure> {

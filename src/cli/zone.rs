@@ -26,7 +26,7 @@ fn pools<'a>(config: &'a Config, only: Option<&Name>) -> Result<Vec<&'a Pool>, F
     let Some(only) = only else { return Ok(config.fleet.pools.values().collect()) };
     let pool = config.fleet.pools.get(only);
     pool.map(|pool| vec![pool])
-        .ok_or_else(|| Failure::usage(format!("there is no pool {only} in {}", config.path.display())))
+        .ok_or_else(|| Failure::usage(open::unknown("pool", only, config.fleet.pools.keys(), config)))
 }
 
 fn show(path: Option<PathBuf>, only: Option<&Name>, as_json: bool) -> Result<Exit, Failure> {
@@ -158,7 +158,13 @@ fn restore(path: Option<PathBuf>, snapshot: i64, dry_run: bool, force: bool, as_
         })?;
         let requests = differences(&config, &pool, &standing, &copy.sets, snapshot, force);
         if requests.is_empty() {
-            print::say(&[&format!("the nodes of pool {} stand as in snapshot {snapshot}: nothing to do", pool.id)])?;
+            let said = format!("the nodes of pool {} stand as in snapshot {snapshot}: nothing to do", pool.id);
+            if as_json {
+                print::json(&Value::Null)?;
+                print::note(&said);
+            } else {
+                print::say(&[&said])?;
+            }
             return Ok(Exit::Done);
         }
         let wanted = requests.len();
@@ -170,13 +176,14 @@ fn restore(path: Option<PathBuf>, snapshot: i64, dry_run: bool, force: bool, as_
             once::act(&mut shell, &gathered).await?
         };
         once::print(&report, &config, as_json)?;
+        once::remark(&report);
         once::prove(&shell, &report, config.witness.once_deadline).await?;
         let by_hand = |action: &&crate::model::Action| {
             gathered.requests.iter().any(|one| Some(&one.node) == action.node.as_ref())
         };
         let done = report.judgement.actions.iter().filter(by_hand).count();
-        if let Some(failure) = report.failures.first() {
-            return Err(Failure::failed(failure.clone()));
+        if !report.failures.is_empty() {
+            return Ok(Exit::Failed);
         }
         Ok(if done < wanted { Exit::Refused } else { Exit::Done })
     })

@@ -524,7 +524,7 @@ pub(super) static EXEC: Section = Section {
 pub(super) static SERVE: Section = Section {
     name: "serve",
     heading: "[serve]",
-    says: "The status page.",
+    says: "The status page. This version reads the key and serves no page yet.",
     keys: &[key(
         "listen",
         Address,
@@ -537,7 +537,7 @@ pub(super) static SERVE: Section = Section {
 pub(super) static NOTIFY: Section = Section {
     name: "notify",
     heading: "[notify]",
-    says: "Who is told.",
+    says: "Who is told. This version reads the keys and calls nobody yet.",
     keys: &[
         key(
             "webhook_url_file",

@@ -170,7 +170,9 @@ fn every_commented_line_of_the_embedded_example_can_be_used() {
         .collect();
     let config = parse_in(folder.path(), &text).unwrap();
     assert_eq!(config.policy, Policy::default());
-    let serious: Vec<_> = config.warnings.iter().filter(|warning| warning.key != "probes.ssh.level").collect();
+    // What this version takes and does not serve yet is told, whatever is written.
+    let told = ["probes.ssh.level", "serve.listen", "notify.webhook_url_env"];
+    let serious: Vec<_> = config.warnings.iter().filter(|warning| !told.contains(&warning.key.as_str())).collect();
     assert!(serious.is_empty(), "{serious:#?}");
 }
 

@@ -130,6 +130,13 @@ pub(super) fn serve(table: &Table<'_>) -> Option<Serve> {
         return Some(Serve { listen: None });
     }
     let listen = value.socket(9053)?;
+    if value.spot.written {
+        table.reading.warn(
+            &listen.spot,
+            "this version has no status page yet; nothing listens there",
+            "use `witness status --json` and `witness status --check` until then",
+        );
+    }
     if !listen.value.ip().is_loopback() {
         table.reading.warn(
             &listen.spot,
@@ -153,6 +160,13 @@ pub(super) fn notify(table: &Table<'_>) -> Option<Notify> {
     }
     if table.reading.errors() > before {
         return None;
+    }
+    if let Some(url) = &webhook_url {
+        table.reading.warn(
+            &url.spot,
+            "this version calls no webhook yet; nobody is told",
+            "have what reads the log, or `witness status --check`, tell somebody until then",
+        );
     }
     Some(Notify { webhook_url: webhook_url.map(|url| url.value), timeout: timeout?.value })
 }

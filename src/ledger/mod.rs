@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::crash;
 use crate::model::Memory;
 
 pub use error::LedgerError;
@@ -135,7 +136,9 @@ impl Ledger {
         let run = || -> Result<T, Trouble> {
             let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
             let done = work(&tx)?;
+            crash::point("committing");
             tx.commit()?;
+            crash::point("committed");
             Ok(done)
         };
         run().map_err(|trouble| trouble.at(&self.path))

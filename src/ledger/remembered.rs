@@ -25,6 +25,7 @@ struct Common {
     ticks_seen: u32,
     isolated_at: Option<Time>,
     anchored_at: Option<Time>,
+    clear_since: Option<Time>,
     pools: BTreeMap<PoolId, PoolMemory>,
     holds: Vec<Hold>,
 }
@@ -36,6 +37,7 @@ struct CommonRef<'a> {
     ticks_seen: u32,
     isolated_at: Option<Time>,
     anchored_at: Option<Time>,
+    clear_since: Option<Time>,
     pools: &'a BTreeMap<PoolId, PoolMemory>,
     holds: &'a [Hold],
 }
@@ -76,7 +78,7 @@ struct SlowRef<'a> {
 /// Everything remembered.
 pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
     let json: Option<String> = db.query_row("SELECT memory FROM memory", [], |row| row.get(0)).optional()?;
-    let Common { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, pools, holds } =
+    let Common { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, holds } =
         json.map(|json| from_json("memory.memory", &json)).transpose()?.unwrap_or_default();
     let mut all = db.prepare_cached(
         "SELECT n.id, n.name, m.memory, w.round_judgement, w.round_seq, w.clean_rounds, w.clean_since, w.failed_rounds \
@@ -109,7 +111,7 @@ pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
         };
         nodes.insert(node, memory);
     }
-    Ok(Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, nodes, pools, holds })
+    Ok(Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, holds })
 }
 
 /// Writes what differs from what the tables hold.
@@ -120,9 +122,11 @@ pub(crate) fn save(
     memory: &Memory,
     written: &BTreeMap<&NodeId, Vec<Written<'_>>>,
 ) -> Result<(), Trouble> {
-    let Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, nodes, pools, holds } = memory;
-    let (ticks_seen, isolated_at, anchored_at) = (*ticks_seen, *isolated_at, *anchored_at);
-    let common = to_json(&CommonRef { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, pools, holds });
+    let Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, holds } = memory;
+    let (ticks_seen, isolated_at) = (*ticks_seen, *isolated_at);
+    let (anchored_at, clear_since) = (*anchored_at, *clear_since);
+    let common =
+        to_json(&CommonRef { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, holds });
     if cache.memory != Some(digest(&*common)) {
         db.prepare_cached("INSERT INTO memory VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET memory = ?1")?
             .execute([&common])?;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use crate::crash;
 use crate::model::{AnchorRound, Judgement, Request, Round, Standing};
 
 use super::cache::Cache;
@@ -40,7 +41,9 @@ impl Ledger {
             // Until the commit has succeeded, the cache is ahead of the tables.
             cache.fresh = false;
             let judgement = write(&tx, cache, tick)?;
+            crash::point("committing");
             tx.commit()?;
+            crash::point("committed");
             cache.fresh = true;
             Ok(judgement)
         };

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 
 use crate::model::{
-    Action, AnchorRound, ClockReading, FleetVerdict, Hold, Intent, NodeId, Pin, PoolId, PublishedSets, Request, Round,
-    Strike, Time, Vantage,
+    Action, AnchorRound, ClockReading, FleetVerdict, Hold, Intent, Memory, NodeId, Pin, PoolId, PublishedSets, Request,
+    Round, Strike, Time, Vantage,
 };
 
 use super::error::{LedgerError, Trouble};
@@ -16,7 +16,7 @@ use super::names::{find_node, to_name};
 use super::states::from_json;
 use super::{
     LeaseInfo, Ledger, NodeState, PastPin, Publication, Snapshot, SnapshotEntry, Standpoint, cache, code, intents,
-    lease, pins, rounds, states, store,
+    lease, pins, remembered, rounds, states, store,
 };
 
 /// A read-only connection to a ledger. It never makes the writer wait.
@@ -180,8 +180,7 @@ impl<'a> View<'a> {
             let nodes = states::at(db, id, node)?;
             let mut strikes_of = BTreeMap::new();
             for state in nodes.iter().filter(|state| state.judged.strikes > 0) {
-                let Some((from, to)) = state.seen else { continue };
-                strikes_of.insert(state.judged.node.clone(), strikes(db, &state.judged.node, from, to)?);
+                strikes_of.insert(state.judged.node.clone(), counted_strikes(db, state)?);
             }
             let ours = |of: Option<&NodeId>| node.is_none() || of.is_none() || of == node;
             let stood = |table: &str| {
@@ -404,6 +403,14 @@ impl<'a> View<'a> {
         })
     }
 
+    /// What the rule remembers, as of the last tick.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn memory(&self) -> Result<Memory, LedgerError> {
+        self.ask(remembered::load)
+    }
+
     /// A number that changes when another connection has written.
     ///
     /// # Errors
@@ -483,6 +490,23 @@ fn rounds_of(db: &Connection, judgement: i64, node: Option<&NodeId>) -> Result<V
     done.iter_mut().for_each(rounds::settle);
     done.sort_by(|one, other| (&one.node, one.started).cmp(&(&other.node, other.started)));
     Ok(done)
+}
+
+/// The strikes that a state counts: the newest that there were then. Not found by their times, which the rule's memory
+/// moves along with a stepped clock, and the ledger does not.
+fn counted_strikes(db: &Connection, state: &NodeState) -> Result<Vec<Strike>, Trouble> {
+    let Some(number) = find_node(db, &state.judged.node)? else { return Ok(Vec::new()) };
+    let mut find = db.prepare_cached(
+        "SELECT at, faults FROM strike WHERE node = ?1 AND judgement <= ?2 ORDER BY judgement DESC, id DESC LIMIT ?3",
+    )?;
+    let mut rows = find.query([number, state.judgement, i64::from(state.judged.strikes)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let faults: String = row.get(1)?;
+        found.push(Strike { at: Time(row.get(0)?), faults: from_json("strike.faults", &faults)? });
+    }
+    found.reverse();
+    Ok(found)
 }
 
 /// See [`View::strikes`].

@@ -29,6 +29,8 @@ pub struct Memory {
     pub isolated_at: Option<Time>,
     /// When the anchors were last asked, and answered well enough.
     pub anchored_at: Option<Time>,
+    /// When isolation was last seen to have ended; a round that began before may have failed for our own fault.
+    pub clear_since: Option<Time>,
     /// By node.
     pub nodes: BTreeMap<NodeId, NodeMemory>,
     /// By pool.
@@ -47,7 +49,7 @@ pub struct NodeMemory {
     pub standing_since: Option<Time>,
     /// Strikes in the window that still count, oldest first; the newest 120, or as many as the policy asks for.
     pub strikes: Vec<Strike>,
-    /// When it last got a strike, counting or not: what the spacing goes by.
+    /// When the round began for which it last got a strike, counting or not: what the spacing goes by.
     pub last_strike_at: Option<Time>,
     /// The newest round that told something about the node.
     pub last_round: Option<Round>,
@@ -129,6 +131,7 @@ impl Memory {
         let move_some = |at: &mut Option<Time>| *at = at.map(|at| at.shifted(step_ms));
         move_some(&mut self.isolated_at);
         move_some(&mut self.anchored_at);
+        move_some(&mut self.clear_since);
         for node in self.nodes.values_mut() {
             move_some(&mut node.standing_since);
             move_some(&mut node.last_strike_at);

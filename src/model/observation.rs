@@ -367,7 +367,7 @@ impl Round {
 /// One look at our own connectivity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnchorRound {
-    /// When it was done.
+    /// When it began: what failed after that is not excused nor confirmed by it.
     pub at: Time,
     /// How many anchors answered.
     pub ok: u32,

@@ -15,17 +15,15 @@ use crate::model::AnchorRound;
 
 /// One TCP connection to each of `anchors`, side by side.
 pub(super) async fn ask(anchors: &[SocketAddr], timeout: Duration) -> AnchorRound {
+    // When they were asked, not when the last one answered: what fails meanwhile waits for the next look.
+    let at = clock::now();
     let asked = anchors.iter().map(|anchor| {
         let anchor = *anchor;
         Box::pin(async move { answers(anchor, timeout).await }) as BoxFuture<'_, bool>
     });
     let answers = super::side_by_side(asked.collect()).await;
     let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
-    AnchorRound {
-        at: clock::now(),
-        ok: count(answers.iter().filter(|answered| **answered).count()),
-        of: count(anchors.len()),
-    }
+    AnchorRound { at, ok: count(answers.iter().filter(|answered| **answered).count()), of: count(anchors.len()) }
 }
 
 async fn answers(anchor: SocketAddr, timeout: Duration) -> bool {

@@ -108,7 +108,11 @@ fn ask_anchors(situation: &Situation<'_>, sight: &Sight, memory: &mut Memory) ->
         return false;
     }
     memory.anchored_at = memory.anchored_at.max(Some(at));
-    memory.isolated_at.take().is_some()
+    let ended = memory.isolated_at.take().is_some();
+    if ended {
+        memory.clear_since = Some(situation.now.wall);
+    }
+    ended
 }
 
 /// The time between two ticks that is usual for us: the configured interval, or cron's if that is longer.

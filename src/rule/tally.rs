@@ -30,7 +30,12 @@ pub(super) fn tally(
         // Every failure may be our own; a success while the anchors fail is luck. Neither is taken in.
         memory.nodes.values_mut().for_each(|node| node.pending.clear());
     } else {
+        let clear_since = memory.clear_since.filter(|since| policy.rule == RuleSet::Witness && *since <= sight.now);
         for round in in_order(situation, sight) {
+            // What was still under way when they answered again began in the dark: its failures may be our own, too.
+            if round.failed() && clear_since.is_some_and(|since| round.started < since) {
+                continue;
+            }
             if let Some(node) = memory.nodes.get_mut(&round.node) {
                 node.take_in(policy, round);
             }
@@ -115,10 +120,12 @@ impl NodeMemory {
     fn strike(&mut self, policy: &Policy, round: &Round) -> Option<Strike> {
         let known = match policy.rule {
             RuleSet::Witness => {
+                // By when the rounds began, and a twentieth early is on time: how long a round takes says nothing of how
+                // far apart two incidents are, and cron is not punctual to the second.
                 let spacing_ms = i64::try_from(policy.strike_spacing.as_millis()).unwrap_or(i64::MAX);
                 self.last_strike_at.is_some_and(|last| {
-                    let after = round.finished.0.saturating_sub(last.0);
-                    after <= 0 || after < spacing_ms
+                    let after = round.started.0.saturating_sub(last.0);
+                    after <= 0 || after < spacing_ms - spacing_ms / 20
                 })
             }
             // One a round, and no round twice.
@@ -131,7 +138,7 @@ impl NodeMemory {
         faults.sort_unstable();
         faults.dedup();
         let strike = Strike { at: round.finished, faults };
-        self.last_strike_at = self.last_strike_at.max(Some(strike.at));
+        self.last_strike_at = self.last_strike_at.max(Some(round.started));
         let place = self.strikes.partition_point(|other| other.at <= strike.at);
         self.strikes.insert(place, strike.clone());
         Some(strike)

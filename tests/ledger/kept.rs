@@ -275,6 +275,8 @@ fn record(step: Step, memory: &mut Memory, latest: &mut BTreeMap<usize, NodeJudg
     memory.last = Some(now.clone());
     memory.rhythm_ms = VecDeque::from([step.at]);
     memory.isolated_at = (step.vantage == Vantage::Isolated).then_some(now.wall);
+    memory.anchored_at = Some(now.wall.minus(std::time::Duration::from_millis(300)));
+    memory.clear_since = Some(now.wall.minus(std::time::Duration::from_millis(700)));
     memory.pools.insert(
         name("files"),
         PoolMemory { changed_at: Some(now.wall), members: Some([node(0)].into()), out: step.out },

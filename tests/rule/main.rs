@@ -1,6 +1,6 @@
 //! The rule, driven tick by tick: each branch of it and each guard, and what must hold whatever happens.
 
-#![expect(clippy::unwrap_used, reason = "what a test leans on may panic as the test does")]
+#![expect(clippy::unwrap_used, reason = "tests may, and so may what they lean on")]
 
 mod adversity;
 mod approval;
@@ -58,6 +58,17 @@ fn fast_rounds_of_one_incident_are_one_strike() {
     assert_eq!(of(&last, "n1").strikes, 1);
     let last = world.ticks(2, 2, &[DEAD, FINE, FINE, FINE]);
     assert_eq!(of(&last, "n1").strikes, 2);
+}
+
+#[test]
+fn a_round_that_begins_a_twentieth_early_is_on_time() {
+    let dead = [DEAD, FINE, FINE, FINE];
+    let mut world = warm();
+    world.ticks(1, 60, &dead);
+    assert_eq!(of(&world.ticks(1, 56, &dead), "n1").strikes, 1, "56 s are no 57");
+    assert_eq!(of(&world.ticks(1, 1, &dead), "n1").strikes, 2);
+    // And it begins anew from there.
+    assert_eq!(of(&world.ticks(1, 56, &dead), "n1").strikes, 2);
 }
 
 #[test]
@@ -153,6 +164,24 @@ fn an_isolated_witness_strikes_nobody_and_changes_nothing() {
     assert_eq!(back.vantage, Vantage::Blind);
     assert_eq!(world.ticks(4, 60, &[FINE]).fleet, FleetVerdict::Normal);
     assert_eq!(world.in_dns().len(), 4);
+}
+
+#[test]
+fn what_began_before_isolation_ended_strikes_nobody() {
+    let mut world = warm();
+    world.anchors = Some((3, 3));
+    world.ticks(3, 60, &[FINE]);
+    world.anchors = Some((0, 3));
+    world.ticks(3, 60, &[DEAD]);
+    // The anchors answer in the tick that the last rounds from before come in with ...
+    world.anchors = Some((3, 3));
+    let back = world.ticks(1, 60, &[DEAD]);
+    assert!(back.nodes.iter().all(|node| node.strikes == 0), "{:?}", back.nodes);
+    // ... or while one of them is still under way: it began a second before it ended.
+    let late = world.ticks(1, 0, &[DEAD]);
+    assert!(late.nodes.iter().all(|node| node.strikes == 0), "{:?}", late.nodes);
+    let real = world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
+    assert_eq!((of(&real, "n1").strikes, of(&real, "n2").strikes), (1, 0));
 }
 
 #[test]
@@ -417,6 +446,11 @@ fn pins_lie_over_the_standing() {
     assert_eq!(actions(&last)[0], "withdraw n2 H2.pin");
     world.ticks(10, 60, &[FINE]);
     assert!(!world.in_dns().contains(&"n2".to_owned()), "pinned out, it stays out");
+    for force in [false, true] {
+        let asked = world.tick_with(&[FINE], Some(&request(RequestKind::Reinstate, "n2", force)));
+        assert!(actions(&asked).is_empty(), "{:?}", actions(&asked));
+        assert!(holds(&asked).contains(&"reinstate n2 pin".to_owned()), "{:?}", holds(&asked));
+    }
     world.pins.clear();
     world.ticks(2, 60, &[FINE]);
     assert_eq!(world.in_dns().len(), 4, "no pin, and it has passed long enough");

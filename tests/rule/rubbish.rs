@@ -149,7 +149,7 @@ fn memory() -> impl Strategy<Value = Memory> {
         members,
         out,
     });
-    let times = (proptest::option::of(time()), proptest::option::of(time()));
+    let times = (proptest::option::of(time()), proptest::option::of(time()), proptest::option::of(time()));
     let rhythm = proptest::collection::vec(any::<i64>(), 0..12);
     let of = (proptest::collection::btree_map(node, of_node(), 0..8), proptest::option::of(of_pool));
     (proptest::option::of(clock()), rhythm, count(), times, of).prop_map(
@@ -159,6 +159,7 @@ fn memory() -> impl Strategy<Value = Memory> {
             ticks_seen,
             isolated_at: times.0,
             anchored_at: times.1,
+            clear_since: times.2,
             nodes,
             pools: of_pool.into_iter().map(|of_pool| (name("p"), of_pool)).collect(),
             holds: vec![],

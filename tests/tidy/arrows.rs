@@ -25,13 +25,15 @@ const TABLE: &[(&str, &[&str])] = &[
     // Pure verbs over the values: no clock, no input, no output.
     ("rule", &["model"]),
     ("clock", &["model"]),
+    // Places to die at, in debug builds.
+    ("crash", &[]),
     // Wires. They do not know the rule, nor each other.
     ("dns", &["model", "clock"]),
     ("probe", &["model", "clock"]),
-    ("ledger", &["model", "clock"]),
+    ("ledger", &["model", "clock", "crash"]),
     ("config", &["model", "clock"]),
     // Asks name servers and sends them updates.
-    ("registrar", &["model", "clock", "dns"]),
+    ("registrar", &["model", "clock", "crash", "dns"]),
     // The shell.
     ("exit", &["model"]),
     // Places to die at in tests: knows nobody.

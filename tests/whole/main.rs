@@ -191,6 +191,51 @@ fn through_any_program() {
     scene.dies_and_returns();
 }
 
+#[test]
+fn beside_a_daemon() {
+    // The daemon would not read the zone again by itself for an hour.
+    let scene = Scene::new("kind = \"mock\"\nfile = \"zone.json\"\nrefresh = \"1h\"");
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_witness"));
+    daemon.arg("-c").arg(scene.folder.join("witness.toml")).arg("run");
+    let _daemon = Daemon(daemon.spawn().unwrap());
+    let shows = |wanted: bool| {
+        let mut last = Value::Null;
+        let shown = wait_until(Duration::from_secs(60), || {
+            let output = scene.run(&["status", "--json"]);
+            last = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            last["nodes"][1]["in_dns"]["files"] == wanted
+        });
+        assert!(shown, "slice2 is not shown as {wanted}: {last:#}");
+    };
+    shows(true);
+    for (command, wanted) in [("withdraw", false), ("reinstate", true)] {
+        let output = scene.run(&[command, "slice2"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // More than the one tick that the command itself was.
+        for _ in 0..2 {
+            let before = scene.run(&["status", "--json"]);
+            let before: Value = serde_json::from_slice(&before.stdout).unwrap();
+            let ticked = wait_until(Duration::from_secs(60), || {
+                let now = scene.run(&["status", "--json"]);
+                let now: Value = serde_json::from_slice(&now.stdout).unwrap();
+                now["judgement"].as_i64() > before["judgement"].as_i64()
+            });
+            assert!(ticked, "the daemon does not go on");
+        }
+        shows(wanted);
+    }
+}
+
+/// A daemon that ends with the test.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn write_secret(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();

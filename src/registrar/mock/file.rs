@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::clock::Stopwatch;
+use crate::crash;
 use crate::model::{RecordSet, RecordType, SetKey};
 
 /// Larger files are no zone.
@@ -244,7 +245,11 @@ impl Held {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let beside = suffixed(&self.path, &format!(".{}.{count}.tmp", std::process::id()));
-        let written = self.write_to(&beside).and_then(|()| fs::rename(&beside, &self.path));
+        let written = self.write_to(&beside).and_then(|()| {
+            crash::point("writing");
+            fs::rename(&beside, &self.path)
+        });
+        crash::point("written");
         if let Err(source) = written {
             // It may not even be there.
             let _ = fs::remove_file(&beside);
