@@ -1,9 +1,10 @@
 //! The rule, driven tick by tick: each branch of it and each guard, and what must hold whatever happens.
 
-#![expect(clippy::unwrap_used, reason = "what a test leans on may panic as the test does")]
+#![expect(clippy::unwrap_used, reason = "tests may, and so may what they lean on")]
 
 mod adversity;
 mod approval;
+mod people;
 mod properties;
 mod rubbish;
 mod world;
