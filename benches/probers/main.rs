@@ -49,7 +49,7 @@ fn bench(only: &[String]) -> Result<(), String> {
         rows.push(ssh(&targets)?);
     }
     if wanted("paced") {
-        rows.push(paced(&targets)?);
+        rows.extend(paced(&targets)?);
     }
     if wanted("round") {
         rows.push(round_of_ten_thousand(&targets)?);
@@ -103,13 +103,18 @@ fn ssh(targets: &Targets) -> Result<Row, String> {
 }
 
 /// A thousand nodes, each once a second, ledger and judgement included.
-fn paced(targets: &Targets) -> Result<Row, String> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+fn paced(targets: &Targets) -> Result<Vec<Row>, String> {
+    let (mut ours, mut whole, mut resumed) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
         ours.push(peers::witness_run(targets, 1000)?);
-        theirs.push(peers::haproxy(targets, 1000)?);
+        whole.push(peers::haproxy(targets, 1000, true)?);
+        resumed.push(peers::haproxy(targets, 1000, false)?);
     }
-    Ok(Row::sweep("paced, 1000 nodes a second", "haproxy check-ssl", &ours, &theirs).bar("CPU <= 0.75"))
+    let name = "paced, 1000 nodes a second";
+    Ok(vec![
+        Row::sweep(name, "haproxy check-ssl no-ssl-reuse", &ours, &whole).bar("CPU <= 0.75"),
+        Row::sweep(name, "haproxy check-ssl, sessions resumed", &ours, &resumed),
+    ])
 }
 
 /// One `witness once` over ten thousand nodes: what it takes in memory.

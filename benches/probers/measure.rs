@@ -63,7 +63,7 @@ impl Row {
 fn middle(all: &[Figures]) -> Figures {
     let of = |figure: fn(&Figures) -> f64| median(all.iter().map(figure).collect());
     Figures {
-        probes: all.first().map_or(0, |one| one.probes),
+        probes: all.iter().map(|one| one.probes).min().unwrap_or(0),
         // Not the median but the worst: a lost probe is not made good by two that were not.
         good: all.iter().map(|one| one.good).min().unwrap_or(0),
         wall_s: of(|one| one.wall_s),

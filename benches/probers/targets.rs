@@ -1,6 +1,7 @@
 //! What is probed: nginx for TLS, a real sshd, the kernel's own echo replies; all on 127.0.0.0/8.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,6 +24,7 @@ pub(crate) struct Targets {
     folder: TempDir,
     pub(crate) https_port: u16,
     pub(crate) ssh_port: u16,
+    status_port: u16,
     _nginx: Guard,
     _sshd: Guard,
 }
@@ -39,8 +41,8 @@ impl Targets {
         write("ca.pem", authority.pem())?;
         write("chain.pem", leaf.chain_pem())?;
         write("key.pem", leaf.key_pem())?;
-        let https_port = ports::free();
-        write("nginx.conf", &nginx_conf(at, https_port))?;
+        let (https_port, status_port) = (ports::free(), ports::free());
+        write("nginx.conf", &nginx_conf(at, https_port, status_port))?;
         let nginx = Guard::start(
             Command::new("nginx").arg("-p").arg(at).arg("-c").arg(at.join("nginx.conf")).stderr(Stdio::null()),
         )
@@ -61,7 +63,20 @@ impl Targets {
                 return Err(format!("nothing listens on {at}"));
             }
         }
-        Ok(Self { folder, https_port, ssh_port, _nginx: nginx, _sshd: sshd })
+        Ok(Self { folder, https_port, ssh_port, status_port, _nginx: nginx, _sshd: sshd })
+    }
+
+    /// How many requests the web server has answered so far: what a prober really did.
+    pub(crate) fn requests(&self) -> Result<usize, String> {
+        let failed = |error: std::io::Error| format!("failed to ask nginx for its counts: {error}");
+        let mut stream = TcpStream::connect(("127.0.0.1", self.status_port)).map_err(failed)?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(failed)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).map_err(failed)?;
+        // The third number under `server accepts handled requests`.
+        let counts = text.lines().skip_while(|line| !line.starts_with("server accepts")).nth(1);
+        let requests = counts.and_then(|counts| counts.split_ascii_whitespace().nth(2)?.parse().ok());
+        requests.ok_or_else(|| format!("nginx said {text:?}"))
     }
 
     /// Where files of the benchmark are.
@@ -92,7 +107,7 @@ pub(crate) fn address(n: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from_bits(n))
 }
 
-fn nginx_conf(at: &Path, port: u16) -> String {
+fn nginx_conf(at: &Path, port: u16, status: u16) -> String {
     let at = at.display();
     format!(
         "daemon off; worker_processes 1; pid {at}/nginx.pid; error_log {at}/nginx.log crit;
@@ -105,6 +120,7 @@ http {{
     ssl_certificate {at}/chain.pem; ssl_certificate_key {at}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
     location / {{ default_type text/plain; return 200 '{BODY}'; }}
   }}
+  server {{ listen 127.0.0.1:{status}; location / {{ stub_status; }} }}
 }}
 "
     )
