@@ -92,7 +92,7 @@ fn what_is_no_ledger() {
         damaged[page * 4096..page * 4096 + 512].fill(0x5a);
     }
     fs::write(file(&world), &damaged).unwrap();
-    refuses(&world, &["it is damaged", ".recover"]);
+    refuses(&world, &["it is damaged", ".dump"]);
     fs::remove_file(file(&world)).unwrap();
 
     fs::rename(&kept, file(&world)).unwrap();

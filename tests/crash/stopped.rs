@@ -131,7 +131,7 @@ fn a_second_daemon_is_refused_and_a_second_once_leaves() {
     let world = World::new(&nodes);
     let mut daemon = world.daemon();
     daemon.ticks(1);
-    world.run(&["run"]).is(1).says(&["`witness run`", "is watching already", "stop it first"]);
+    world.run(&["run"]).is(1).says(&["`witness run`", "is watching already", "stop the other first"]);
     let once = world.run(&["once"]).is(0).says(&["`witness run`", "is watching already; nothing to do"]);
     assert_eq!(once.out, "");
     daemon.ticks(3);
