@@ -3,34 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use witness::model::{NodeVerdict, RecordType, Round, Standing, Time, Vantage};
+use witness::model::{NodeVerdict, RecordType, Standing, Time, Vantage};
 
-use crate::world::{Sees, World, actions, holds, name, of};
+use crate::world::{NOTHING, Sees, World, actions, holds, name, of, past, with_v6};
 use crate::{DEAD, FINE, warm, warmed};
-
-const NOTHING: [String; 0] = [];
-
-fn with_v6(v4: u8, v6: &[u8]) -> World {
-    let address = |i: u8| {
-        let mut addresses = vec![IpAddr::from([192, 0, 2, i])];
-        if v6.contains(&i) {
-            addresses.push(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(i)]));
-        }
-        addresses
-    };
-    World::with((1..=v4).map(address).collect())
-}
-
-/// Rounds of `n1` alone, one for each time before now in seconds.
-fn past(world: &World, seconds: &[u64]) -> Vec<Round> {
-    let at = |ago: &u64| {
-        let mut round = world.round(&name("n1"), DEAD).unwrap();
-        round.started = round.started.minus(Duration::from_secs(*ago));
-        round.finished = round.finished.minus(Duration::from_secs(*ago));
-        round
-    };
-    seconds.iter().map(at).collect()
-}
 
 #[test]
 fn what_no_anchor_confirms_withdraws_nobody() {

@@ -273,3 +273,29 @@ pub(crate) fn actions(judgement: &Judgement) -> Vec<String> {
         .map(|action| format!("{} {} {}", action.kind, action.node.as_ref().map_or("-", Name::as_str), action.rule))
         .collect()
 }
+
+/// What to compare with where there is nothing.
+pub(crate) const NOTHING: [String; 0] = [];
+
+/// `v4` nodes, of which those in `v6` have an IPv6 address, too.
+pub(crate) fn with_v6(v4: u8, v6: &[u8]) -> World {
+    let address = |i: u8| {
+        let mut addresses = vec![IpAddr::from([192, 0, 2, i])];
+        if v6.contains(&i) {
+            addresses.push(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(i)]));
+        }
+        addresses
+    };
+    World::with((1..=v4).map(address).collect())
+}
+
+/// Rounds of `n1` alone, one for each time before now in seconds.
+pub(crate) fn past(world: &World, seconds: &[u64]) -> Vec<Round> {
+    let at = |ago: &u64| {
+        let mut round = world.round(&name("n1"), Sees::Silent).unwrap();
+        round.started = round.started.minus(Duration::from_secs(*ago));
+        round.finished = round.finished.minus(Duration::from_secs(*ago));
+        round
+    };
+    seconds.iter().map(at).collect()
+}
