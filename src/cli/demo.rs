@@ -120,14 +120,16 @@ async fn show(folder: &Path, linger: Duration) -> Result<(), Failure> {
     play.tick().await?;
 
     let file = stage.config_file.display();
+    // As it was called: it need not be installed yet.
+    let me = std::env::args().next().unwrap_or_else(|| "witness".to_owned());
     say(&[
         "",
         "That was the whole loop: probe, strike, judge, change the DNS, prove it. It is",
         "all in the ledger:",
         "",
-        &format!("  witness -c {file} history"),
-        &format!("  witness -c {file} explain {victim}"),
-        &format!("  witness -c {file} zone snapshots"),
+        &format!("  {me} -c {file} history"),
+        &format!("  {me} -c {file} explain {victim}"),
+        &format!("  {me} -c {file} zone snapshots"),
         "",
         "On your own fleet: write a witness.toml (docs/reference/configuration.md), then",
         "",

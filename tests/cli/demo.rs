@@ -19,7 +19,10 @@ fn the_whole_loop_and_then_what_it_says_to_do_next() {
         let at = rest.find(word).unwrap_or_else(|| panic!("{word:?} is missing, or too early:\n{}", ran.stdout));
         rest = &rest[at..];
     }
-    let suggested: Vec<&str> = rest.lines().filter_map(|line| line.trim().strip_prefix("witness -c ")).collect();
+    // As it was called.
+    let program = env!("CARGO_BIN_EXE_witness");
+    let arguments = |line: &'_ str| line.trim().strip_prefix(program)?.strip_prefix(" -c ").map(str::to_owned);
+    let suggested: Vec<String> = rest.lines().filter_map(arguments).collect();
     assert_eq!(suggested.len(), 3);
     for line in suggested {
         let ran = Ran::of(&witness(&format!("-c {line}")).output().unwrap());
@@ -28,7 +31,7 @@ fn the_whole_loop_and_then_what_it_says_to_do_next() {
     }
     // The place is as long as it is on this machine.
     let place = folder.path().display().to_string();
-    for line in ran.stdout.lines().map(|line| line.replace(&place, "")) {
+    for line in ran.stdout.lines().map(|line| line.replace(&place, "").replace(program, "witness")) {
         assert!(line.chars().count() <= 80, "{line:?}");
     }
 }
