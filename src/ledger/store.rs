@@ -57,8 +57,15 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(LedgerError::Missing { path: path.to_owned() }),
         Err(_) => return Err(LedgerError::Permission { path: path.to_owned(), on: path.to_owned() }),
     }
-    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let found = version(&db, path)?;
+    let shared = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|db| Ok((version(&db, path)?, db)));
+    let (found, db) = match shared {
+        // Beside a log, SQLite wants to write even to read. Who may not do that can still read a ledger at rest.
+        Err(error) if is_at_rest(path) => match alone(path).and_then(|db| Ok((version(&db, path)?, db))) {
+            Ok(found) => found,
+            Err(_) => return Err(error),
+        },
+        shared => shared?,
+    };
     if found < KNOWN {
         return Err(match found {
             0 => LedgerError::Missing { path: path.to_owned() },
@@ -67,6 +74,29 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, LedgerError> {
     }
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
+}
+
+/// Whether all of the ledger is in its one file: no log, or an empty one, as the last writer leaves it.
+fn is_at_rest(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).map_or_else(|error| error.kind() == ErrorKind::NotFound, |log| log.len() == 0)
+}
+
+/// Opens `path` as a file that nobody changes: without locks, log and shared memory. Should a writer come meanwhile, an
+/// answer may fail.
+fn alone(path: &Path) -> Result<Connection, LedgerError> {
+    let escaped: String = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => char::from(*byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    let name = format!("file:{escaped}?immutable=1");
+    connect(Path::new(&name), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
