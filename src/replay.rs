@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::config::policy_of_keys;
 use crate::model::{
-    AnchorRound, ClockReading, Fault, Fleet, Judgement, Measured, Memory, Name, Node, NodeId, Observation, Outcome,
-    OwnFault, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Round, SetKey, Situation,
-    Stage, Time, TlsFault,
+    Abilities, AnchorRound, ClockReading, Fault, Fleet, Judgement, Measured, Memory, Name, Node, NodeId, Observation,
+    Outcome, OwnFault, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Round, SetKey,
+    Situation, Stage, Time, TlsFault,
 };
 use crate::rule::{judge, sets_of};
 
@@ -336,14 +336,18 @@ impl World {
                 now,
                 just_started: std::mem::take(&mut self.paused),
                 fleet: &self.fleet,
-                memory: &self.memory,
                 rounds: &rounds,
+                sightings: None,
+                loads: &[],
+                asks: &[],
+                can: Abilities::default(),
                 anchors: self.anchors.take(),
                 has_anchors: self.has_anchors,
                 published: &self.published,
                 pins: &self.pins,
                 requests: &[],
             },
+            std::mem::take(&mut self.memory),
         );
         let line = as_line(self.last_ms, &ruling.judgement);
         self.memory = ruling.judgement.memory;

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::crash;
 use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle, TICK_LEASE, TickRecord};
-use crate::model::{Intent, IntentState, Memory, Pin, Plan, Pool, PoolId, PublishedSets, Situation, Time};
+use crate::model::{Abilities, Intent, IntentState, Memory, Pin, Plan, Pool, PoolId, PublishedSets, Situation, Time};
 use crate::registrar::{self, ApplyOutcome, Confirmation, Registrar, RegistrarError, ZoneReading};
 use crate::rule::{ApprovedPlan, judge, sets_of};
 
@@ -130,7 +130,7 @@ impl Shell {
         for pool in &pools {
             self.read(pool, &mut failures).await;
         }
-        let ruling = self.judge(&memory, &pins, gathered);
+        let ruling = self.judge(memory.clone(), &pins, gathered);
         let changes = ruling
             .plans
             .iter()
@@ -170,7 +170,7 @@ impl Shell {
         let settled = self.settle_open_intents(&mut failures).await?;
         let (memory, pins) = self.remembered().await?;
         self.refresh(&mut failures).await?;
-        let mut ruling = self.judge(&memory, &pins, gathered);
+        let mut ruling = self.judge(memory.clone(), &pins, gathered);
         let stale: Vec<PoolId> = ruling.plans.iter().map(|plan| plan.plan().pool.clone()).collect();
         let mut again = false;
         for pool in stale {
@@ -181,7 +181,7 @@ impl Shell {
             }
         }
         if again {
-            ruling = self.judge(&memory, &pins, gathered);
+            ruling = self.judge(memory.clone(), &pins, gathered);
         }
         if memory.isolated_at.is_some() && ruling.judgement.memory.isolated_at.is_none() {
             // What could not be read without our own network is read again at once, unless the registrar asked to wait.
@@ -488,7 +488,7 @@ impl Shell {
         Ok((memory, pins))
     }
 
-    fn judge(&self, memory: &Memory, pins: &[Pin], gathered: &Gathered) -> crate::rule::Ruling {
+    fn judge(&self, memory: Memory, pins: &[Pin], gathered: &Gathered) -> crate::rule::Ruling {
         let published: BTreeMap<PoolId, PublishedSets> =
             self.readings.iter().map(|(pool, reading)| (pool.clone(), reading.reading.sets.clone())).collect();
         judge(
@@ -497,14 +497,18 @@ impl Shell {
                 now: clock::read(),
                 just_started: gathered.just_started,
                 fleet: &self.config.fleet,
-                memory,
                 rounds: &gathered.rounds,
+                sightings: None,
+                loads: &gathered.loads,
+                asks: &gathered.asks,
+                can: Abilities::default(),
                 anchors: gathered.anchors,
                 has_anchors: !self.config.probes.anchors.is_empty(),
                 published: &published,
                 pins,
                 requests: &gathered.requests,
             },
+            memory,
         )
     }
 }

@@ -156,6 +156,8 @@ pub(super) fn read(
         probation: probation?.value,
         probation_rounds: probation_rounds?.value,
         probation_max: probation_max?,
+        // Their keys are read in their own files.
+        ..Policy::default()
     };
     Some(PolicyRead { policy, convict, keep })
 }

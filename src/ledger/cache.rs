@@ -121,7 +121,7 @@ pub(crate) fn alert_key(alert: &Action) -> AlertKey {
 }
 
 pub(crate) fn state_key(node: &NodeJudgement) -> StateKey {
-    let NodeJudgement { node: _, verdict, standing, pin, strikes, rule, why: _, in_dns } = node;
+    let NodeJudgement { node: _, verdict, evidence: _, standing, pin, strikes, rule, why: _, in_dns } = node;
     let pin = pin.as_ref().map(|pin| (pin.state, pin.since, pin.until, &pin.reason));
     StateKey { verdict: *verdict, standing: *standing, rest: digest((strikes, rule, pin, in_dns)) }
 }

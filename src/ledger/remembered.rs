@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClockReading, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Round, Standing, Strike, Time};
+use crate::model::{
+    ClockReading, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Recent, Round, Standing, Strike, Time,
+};
 
 use super::cache::{Cache, Known, Now, digest};
 use super::error::Trouble;
@@ -53,6 +55,7 @@ struct Slow {
     pending: Vec<Round>,
     rounds_seen: u32,
     withdrawals: VecDeque<Time>,
+    soft_withdrawals: VecDeque<Time>,
     /// Only where it is not in the table of observations.
     last_round: Option<Round>,
 }
@@ -71,6 +74,8 @@ struct SlowRef<'a> {
     rounds_seen: u32,
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
     withdrawals: &'a VecDeque<Time>,
+    #[serde(skip_serializing_if = "VecDeque::is_empty")]
+    soft_withdrawals: &'a VecDeque<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_round: Option<&'a Round>,
 }
@@ -108,6 +113,8 @@ pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
             pending: slow.pending,
             rounds_seen: slow.rounds_seen,
             withdrawals: slow.withdrawals,
+            soft_withdrawals: slow.soft_withdrawals,
+            recent: Recent::default(),
         };
         nodes.insert(node, memory);
     }
@@ -178,6 +185,8 @@ fn save_node(
         pending,
         rounds_seen,
         withdrawals,
+        soft_withdrawals,
+        recent: _,
     } = memory;
     let number = cache.names.node(db, node)?;
     let known = cache.nodes.entry(node.clone()).or_default();
@@ -209,6 +218,7 @@ fn save_node(
         pending,
         rounds_seen: *rounds_seen,
         withdrawals,
+        soft_withdrawals,
         last_round: inline,
     });
     if known.memory != Some(digest(&*slow)) {
@@ -273,6 +283,7 @@ pub(crate) fn rescue(db: &Connection, judgement: i64) -> Result<usize, Trouble> 
             pending: &slow.pending,
             rounds_seen: slow.rounds_seen,
             withdrawals: &slow.withdrawals,
+            soft_withdrawals: &slow.soft_withdrawals,
             last_round: round.as_ref(),
         });
         db.prepare_cached("UPDATE node_memory SET memory = ?2 WHERE node = ?1")?.execute(params![number, slow])?;

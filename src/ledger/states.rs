@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, Row, params};
 
 use crate::model::{
-    Action, ActionKind, Guard, Hold, Judgement, NodeId, NodeJudgement, NodeMemory, Pin, Round, RuleId, Standing, Time,
+    Action, ActionKind, Evidence, Guard, Hold, Judgement, NodeId, NodeJudgement, NodeMemory, Pin, Round, RuleId,
+    Standing, Time,
 };
 
 use super::cache::{Cache, alert_key, hold_key, state_key};
@@ -104,6 +105,7 @@ fn read(row: &Row<'_>) -> Result<Option<NodeState>, Trouble> {
         judged: NodeJudgement {
             node: to_name(row.get_ref(0)?.as_str().unwrap_or_default())?,
             verdict: code::to_verdict(verdict)?,
+            evidence: Evidence::NoData,
             standing: code::to_standing(&standing)?,
             pin: pin.map(|json| from_json::<Pin>("node_state.pin", &json)).transpose()?,
             strikes: row.get(6)?,

@@ -111,6 +111,8 @@ mod tests {
                 now: ClockReading { wall: Time(at), ..ClockReading::default() },
                 vantage: Vantage::Blind,
                 fleet: FleetVerdict::Blind,
+                fleet_rule: crate::model::RuleId::of("S0.clean"),
+                fleet_why: String::new(),
                 nodes: Vec::new(),
                 strikes: Vec::new(),
                 actions: Vec::new(),

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::ask::{Abilities, Ask};
+use super::evidence::Evidence;
 use super::fleet::{Fleet, NodeId, PoolId};
 use super::intent::Request;
+use super::load::LoadFigure;
 use super::memory::Memory;
-use super::observation::{AnchorRound, Round};
+use super::observation::{AnchorRound, Observation, Round};
 use super::record::PublishedSets;
 use super::standing::{Pin, Standing};
 use super::strike::Strike;
@@ -23,10 +26,16 @@ pub struct Situation<'a> {
     pub just_started: bool,
     /// Who there is.
     pub fleet: &'a Fleet,
-    /// What was known before.
-    pub memory: &'a Memory,
     /// Rounds that finished since the last tick, in any order.
     pub rounds: &'a [Round],
+    /// What probes saw since the last tick, where it is told before a round is whole; none: what the rounds hold.
+    pub sightings: Option<&'a [(NodeId, Observation)]>,
+    /// Load figures that came since the last tick, in any order.
+    pub loads: &'a [LoadFigure],
+    /// What other vantage points said since the last tick, in any order.
+    pub asks: &'a [Ask],
+    /// What the caller can do.
+    pub can: Abilities,
     /// The newest look at the anchors since the last tick; none where none was taken or none are configured.
     pub anchors: Option<AnchorRound>,
     /// Whether there are anchors to be asked: then a failing round counts only after they answered.
@@ -48,6 +57,10 @@ pub struct Judgement {
     pub vantage: Vantage,
     /// What the fleet is in.
     pub fleet: FleetVerdict,
+    /// The rule that says so.
+    pub fleet_rule: RuleId,
+    /// Words and numbers.
+    pub fleet_why: String,
     /// For every node, in order.
     pub nodes: Vec<NodeJudgement>,
     /// New strikes.
@@ -70,6 +83,8 @@ pub struct NodeJudgement {
     pub node: NodeId,
     /// What it is.
     pub verdict: NodeVerdict,
+    /// What class its evidence is of.
+    pub evidence: Evidence,
     /// Where it stands.
     pub standing: Standing,
     /// The operator's pin over it.

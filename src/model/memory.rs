@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fleet::{NodeId, PoolId};
 use super::observation::Round;
+use super::recent::Recent;
 use super::record::SetKey;
 use super::standing::Standing;
 use super::strike::Strike;
@@ -65,6 +66,11 @@ pub struct NodeMemory {
     pub failed_rounds: u32,
     /// When it was seen to have left DNS by our own decision, in the last 24 h, oldest first.
     pub withdrawals: VecDeque<Time>,
+    /// Those of them that were for soft evidence.
+    pub soft_withdrawals: VecDeque<Time>,
+    /// What was seen lately, in this process.
+    #[serde(skip)]
+    pub recent: Recent,
 }
 
 /// What is remembered of a pool.
@@ -77,6 +83,41 @@ pub struct PoolMemory {
     pub members: Option<BTreeSet<NodeId>>,
     /// Nodes that are out of DNS, or are to be.
     pub out: BTreeMap<NodeId, Withdrawal>,
+    /// Until when the pool counts as overloaded; it is put off for as long as the signs last.
+    pub overload_until: Option<Time>,
+    /// Since when it does.
+    pub overload_since: Option<Time>,
+    /// Until when nothing is withdrawn for soft evidence, because that has hurt lately.
+    pub regret_until: Option<Time>,
+    /// What the pool's nodes sent together while all was well.
+    pub calm: Option<Calm>,
+    /// The brownout ladder.
+    pub shed: ShedMemory,
+}
+
+/// What a pool carries in calm times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calm {
+    /// Of all its nodes together, bit/s, smoothed.
+    pub bps: u64,
+    /// When that was last brought up to date.
+    pub at: Time,
+}
+
+/// Where a pool stands on the brownout ladder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShedMemory {
+    /// The step; 0 is none.
+    pub step: u8,
+    /// When it was last changed.
+    pub changed_at: Option<Time>,
+    /// When the nodes were last told.
+    pub told_at: Option<Time>,
+    /// When it was last lowered.
+    pub lowered_at: Option<Time>,
+    /// How often in a row lowering it was too early: each doubles the time it is held.
+    pub relapses: u32,
 }
 
 /// Why a node is out of a pool's record sets, or is to be.
@@ -96,6 +137,12 @@ pub struct Withdrawal {
     pub returning_since: Option<Time>,
     /// Whether a person did it: then only a person ends it.
     pub by_hand: bool,
+    /// Whether it was for soft evidence, so that it is undone should the others suffer from it.
+    #[serde(default)]
+    pub soft: bool,
+    /// Not to be put back before then: a node that fails under load looks perfect when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine_until: Option<Time>,
     /// Where its addresses stood, so that they are put back there and nowhere else.
     #[serde(with = "places")]
     pub places: BTreeSet<(SetKey, IpAddr)>,
@@ -143,16 +190,37 @@ impl Memory {
                 round.started = round.started.shifted(step_ms);
                 round.finished = round.finished.shifted(step_ms);
             }
-            for at in &mut node.withdrawals {
+            for at in node.withdrawals.iter_mut().chain(&mut node.soft_withdrawals) {
                 *at = at.shifted(step_ms);
             }
+            node.recent.shift(step_ms);
         }
         for pool in self.pools.values_mut() {
             move_some(&mut pool.changed_at);
+            move_some(&mut pool.overload_until);
+            move_some(&mut pool.overload_since);
+            move_some(&mut pool.regret_until);
+            move_some(&mut pool.shed.changed_at);
+            move_some(&mut pool.shed.told_at);
+            move_some(&mut pool.shed.lowered_at);
+            if let Some(calm) = &mut pool.calm {
+                calm.at = calm.at.shifted(step_ms);
+            }
             for out in pool.out.values_mut() {
                 out.at = out.at.shifted(step_ms);
                 out.asked_at = out.asked_at.shifted(step_ms);
                 move_some(&mut out.returning_since);
+                move_some(&mut out.quarantine_until);
+            }
+        }
+    }
+
+    /// Takes over what `seen` saw lately of the nodes that both know: the ledger does not keep it, and a process that
+    /// reads its memory anew has not forgotten it.
+    pub fn adopt_recent(&mut self, seen: &Self) {
+        for (id, node) in &mut self.nodes {
+            if let Some(other) = seen.nodes.get(id) {
+                node.recent.clone_from(&other.recent);
             }
         }
     }

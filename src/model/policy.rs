@@ -1,10 +1,19 @@
 //! Every threshold of the rule, already valid.
 
+mod comeback;
+mod evidence;
+mod overload;
+mod shed;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::observation::ProbeKind;
+pub use comeback::ComebackPolicy;
+pub use evidence::EvidencePolicy;
+pub use overload::{OverloadPolicy, Shortage};
+pub use shed::ShedPolicy;
 
 /// Which rule judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +70,14 @@ pub struct Policy {
     pub probation_rounds: u32,
     /// What the doubling ends at.
     pub probation_max: Duration,
+    /// What evidence is made of.
+    pub evidence: EvidencePolicy,
+    /// When the fleet counts as overloaded, and what may still be done then.
+    pub overload: OverloadPolicy,
+    /// The brownout ladder.
+    pub shed: ShedPolicy,
+    /// The way back.
+    pub comeback: ComebackPolicy,
 }
 
 impl Default for Policy {
@@ -80,6 +97,10 @@ impl Default for Policy {
             probation: Duration::from_secs(60),
             probation_rounds: 3,
             probation_max: Duration::from_secs(60 * 60),
+            evidence: EvidencePolicy::default(),
+            overload: OverloadPolicy::default(),
+            shed: ShedPolicy::default(),
+            comeback: ComebackPolicy::default(),
         }
     }
 }

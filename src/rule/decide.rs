@@ -201,6 +201,8 @@ impl Desk<'_> {
                     seen_out: false,
                     returning_since: None,
                     by_hand: false,
+                    soft: false,
+                    quarantine_until: None,
                     places: BTreeSet::new(),
                     left: BTreeSet::new(),
                 });

@@ -21,8 +21,8 @@ mod words;
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Action, ActionKind, Judgement, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Policy, Pool, ProbeAdvice, RuleId,
-    Situation, Standing, Vantage, Withdrawal,
+    Action, ActionKind, Evidence, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Policy, Pool,
+    ProbeAdvice, RuleId, Situation, Standing, Vantage, Withdrawal,
 };
 
 use index::Index;
@@ -40,10 +40,9 @@ pub struct Ruling {
     pub plans: Vec<ApprovedPlan>,
 }
 
-/// Judges. Equal arguments give equal rulings, byte for byte.
+/// Judges by what was remembered and what is known now. Equal arguments give equal rulings, byte for byte.
 #[must_use]
-pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
-    let mut memory = situation.memory.clone();
+pub fn judge(policy: &Policy, situation: &Situation<'_>, mut memory: Memory) -> Ruling {
     let index = Index::of(situation);
     let sight = sight::look(policy, situation, &mut memory);
     let strikes = tally::tally(policy, situation, &sight, &mut memory);
@@ -76,6 +75,7 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
         nodes.push(NodeJudgement {
             node: id.clone(),
             verdict,
+            evidence: Evidence::NoData,
             standing,
             pin: index.pin(id).cloned(),
             strikes: u32::try_from(of_node.strikes.len()).unwrap_or(u32::MAX),
@@ -91,6 +91,8 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>) -> Ruling {
             now: situation.now.clone(),
             vantage: sight.vantage,
             fleet,
+            fleet_rule: words::CLEAN,
+            fleet_why: String::new(),
             nodes,
             strikes,
             actions: decision.actions,

@@ -75,6 +75,8 @@ impl Desk<'_> {
                             seen_out: true,
                             returning_since: None,
                             by_hand: true,
+                            soft: false,
+                            quarantine_until: None,
                             places: BTreeSet::new(),
                             left: BTreeSet::new(),
                         },

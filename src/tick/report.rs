@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::LedgerError;
-use crate::model::{AnchorRound, Hold, IntentState, Judgement, Plan, Request, Round};
+use crate::model::{AnchorRound, Ask, Hold, IntentState, Judgement, LoadFigure, Plan, Request, Round};
 
 /// What was observed since the last tick.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Finished rounds.
     pub rounds: Vec<Round>,
+    /// Load figures.
+    pub loads: Vec<LoadFigure>,
+    /// What other vantage points said.
+    pub asks: Vec<Ask>,
     /// The newest look at the anchors.
     pub anchors: Option<AnchorRound>,
     /// Whether this process has only just begun to observe.

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use witness::ledger::{Ledger, LedgerError, TickRecord};
 use witness::model::{
-    Action, ActionKind, AnchorRound, ClockReading, Fault, FleetVerdict, Guard, Hold, IntentState, Judgement, Measured,
-    Memory, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Observation, Outcome, OwnFault, Pin, PinState, PoolMemory,
-    ProbeAdvice, ProbeKind, RecordType, Request, RequestKind, Round, RuleId, SetKey, Stage, Standing, Strike, Time,
-    TlsFault, Vantage, Withdrawal,
+    Action, ActionKind, AnchorRound, ClockReading, Evidence, Fault, FleetVerdict, Guard, Hold, IntentState, Judgement,
+    Measured, Memory, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Observation, Outcome, OwnFault, Pin, PinState,
+    PoolMemory, ProbeAdvice, ProbeKind, Recent, RecordType, Request, RequestKind, Round, RuleId, SetKey, Stage,
+    Standing, Strike, Time, TlsFault, Vantage, Withdrawal,
 };
 
 use crate::world::{clock, name, node, place, plan, sets, tick, ticked};
@@ -125,7 +125,9 @@ fn node_memory(of: usize) -> impl Strategy<Value = NodeMemory> {
             last_strike_at: last.0,
             pending: last.1,
             rounds_seen: last.2,
-            withdrawals: last.3.into(),
+            withdrawals: last.3.clone().into(),
+            soft_withdrawals: last.3.into(),
+            recent: Recent::default(),
         })
 }
 
@@ -142,6 +144,8 @@ fn withdrawal() -> impl Strategy<Value = Withdrawal> {
             seen_out,
             returning_since,
             by_hand,
+            soft: by_hand,
+            quarantine_until: returning_since,
             places,
             left,
         })
@@ -189,6 +193,7 @@ fn judged(of: usize) -> impl Strategy<Value = NodeJudgement> {
         .prop_map(move |(verdict, standing, pin, strikes, rule, why, in_dns)| NodeJudgement {
             node: node(of),
             verdict,
+            evidence: Evidence::NoData,
             standing,
             pin,
             strikes,
@@ -279,7 +284,12 @@ fn record(step: Step, memory: &mut Memory, latest: &mut BTreeMap<usize, NodeJudg
     memory.clear_since = Some(now.wall.minus(std::time::Duration::from_millis(700)));
     memory.pools.insert(
         name("files"),
-        PoolMemory { changed_at: Some(now.wall), members: Some([node(0)].into()), out: step.out },
+        PoolMemory {
+            changed_at: Some(now.wall),
+            members: Some([node(0)].into()),
+            out: step.out,
+            ..PoolMemory::default()
+        },
     );
     memory.holds = step.holds.clone();
     TickRecord {
@@ -290,6 +300,8 @@ fn record(step: Step, memory: &mut Memory, latest: &mut BTreeMap<usize, NodeJudg
             now,
             vantage: step.vantage,
             fleet: step.fleet,
+            fleet_rule: RuleId::of("S1.clean"),
+            fleet_why: String::new(),
             nodes: step.there.iter().filter_map(|of| latest.get(of).cloned()).collect(),
             strikes: step.strikes.into_iter().map(|(of, strike)| (node(of), strike)).collect(),
             actions: step.actions,

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use witness::ledger::{Ledger, TickRecord};
 use witness::model::{
-    Action, ActionKind, AnchorRound, Change, ClockReading, Fault, FleetVerdict, Judgement, Measured, Memory, Name,
-    NodeId, NodeJudgement, NodeMemory, NodeVerdict, Observation, Outcome, Plan, ProbeAdvice, ProbeKind, PublishedSets,
-    RecordSet, RecordType, Round, RuleId, SetKey, Stage, Standing, Strike, Time, Vantage,
+    Action, ActionKind, AnchorRound, Change, ClockReading, Evidence, Fault, FleetVerdict, Judgement, Measured, Memory,
+    Name, NodeId, NodeJudgement, NodeMemory, NodeVerdict, Observation, Outcome, Plan, ProbeAdvice, ProbeKind,
+    PublishedSets, RecordSet, RecordType, Round, RuleId, SetKey, Stage, Standing, Strike, Time, Vantage,
 };
 
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -117,6 +117,7 @@ pub(crate) fn tick(number: i64, nodes: usize, memory: &mut Memory) -> TickRecord
         judged.push(NodeJudgement {
             node: node(one),
             verdict: if struck == 0 { NodeVerdict::Healthy } else { NodeVerdict::Dead },
+            evidence: Evidence::NoData,
             standing: remembered.standing,
             pin: None,
             strikes: u32::try_from(struck).unwrap(),
@@ -135,6 +136,8 @@ pub(crate) fn tick(number: i64, nodes: usize, memory: &mut Memory) -> TickRecord
             now,
             vantage: Vantage::Clear,
             fleet: FleetVerdict::SingleFault,
+            fleet_rule: RuleId::of("S1.struck"),
+            fleet_why: String::new(),
             nodes: judged,
             strikes,
             actions,

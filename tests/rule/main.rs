@@ -199,15 +199,18 @@ fn a_failing_round_waits_for_the_anchors() {
         now: world.clock.clone(),
         just_started: false,
         fleet: &world.fleet,
-        memory: &world.memory,
         rounds: std::slice::from_ref(&failed),
+        sightings: None,
+        loads: &[],
+        asks: &[],
+        can: Default::default(),
         anchors: Some(witness::model::AnchorRound { at: early.wall, ok: 3, of: 3 }),
         has_anchors: true,
         published: &world.published,
         pins: &[],
         requests: &[],
     };
-    let ruling = witness::rule::judge(&world.policy, &situation);
+    let ruling = witness::rule::judge(&world.policy, &situation, world.memory.clone());
     assert_eq!(of(&ruling.judgement, "n1").strikes, 0);
     world.take(ruling);
     world.pass(2);

@@ -59,6 +59,7 @@ fn policy() -> impl Strategy<Value = Policy> {
         probation: spans.4,
         probation_rounds: counts.4,
         probation_max: spans.5,
+        ..Policy::default()
     })
 }
 
@@ -101,7 +102,9 @@ fn of_node() -> impl Strategy<Value = NodeMemory> {
             clean_rounds: counts.1,
             clean_since: times.2,
             failed_rounds: counts.2,
-            withdrawals: withdrawals.into(),
+            withdrawals: withdrawals.clone().into(),
+            soft_withdrawals: withdrawals.into(),
+            ..NodeMemory::default()
         },
     )
 }
@@ -134,6 +137,8 @@ fn withdrawal() -> impl Strategy<Value = Withdrawal> {
             seen_out,
             returning_since,
             by_hand,
+            soft: seen_out,
+            quarantine_until: returning_since,
             places,
             left,
         },
@@ -148,6 +153,9 @@ fn memory() -> impl Strategy<Value = Memory> {
         changed_at,
         members,
         out,
+        overload_until: changed_at,
+        regret_until: changed_at,
+        ..PoolMemory::default()
     });
     let times = (proptest::option::of(time()), proptest::option::of(time()), proptest::option::of(time()));
     let rhythm = proptest::collection::vec(any::<i64>(), 0..12);
@@ -217,19 +225,22 @@ proptest! {
             now,
             just_started: flags.0,
             fleet: &world.fleet,
-            memory: &memory,
             rounds: &rounds,
+            sightings: None,
+            loads: &[],
+            asks: &[],
+            can: Default::default(),
             anchors: anchors.map(|(at, ok, of)| AnchorRound { at, ok, of }),
             has_anchors: flags.1,
             published: &world.published,
             pins: &pins,
             requests: &requests,
         };
-        let ruling = judge(&policy, &situation);
-        prop_assert_eq!(&judge(&policy, &situation), &ruling);
+        let ruling = judge(&policy, &situation, memory.clone());
+        prop_assert_eq!(&judge(&policy, &situation, memory.clone()), &ruling);
         let mut turned = rounds.clone();
         turned.reverse();
-        prop_assert_eq!(&judge(&policy, &Situation { rounds: &turned, ..situation.clone() }), &ruling);
+        prop_assert_eq!(&judge(&policy, &Situation { rounds: &turned, ..situation.clone() }, memory.clone()), &ruling);
         prop_assert_eq!(ruling.judgement.nodes.len(), 6);
         for plan in &ruling.plans {
             for change in &plan.plan().changes {
@@ -238,7 +249,6 @@ proptest! {
             }
         }
         // And what it remembers can be gone on with.
-        let next = Situation { memory: &ruling.judgement.memory, ..situation };
-        let _ = judge(&policy, &next);
+        let _ = judge(&policy, &situation, ruling.judgement.memory);
     }
 }

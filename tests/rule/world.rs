@@ -186,15 +186,18 @@ impl World {
             now: self.clock.clone(),
             just_started: self.just_started,
             fleet: &self.fleet,
-            memory: &self.memory,
             rounds,
+            sightings: None,
+            loads: &[],
+            asks: &[],
+            can: Default::default(),
             anchors: self.anchors.map(|(ok, of)| AnchorRound { at: asked, ok, of }),
             has_anchors: self.anchors.is_some(),
             published: if self.readable { &self.published } else { &nothing },
             pins: &self.pins,
             requests: request.map_or(&[], std::slice::from_ref),
         };
-        judge(&self.policy, &situation)
+        judge(&self.policy, &situation, self.memory.clone())
     }
 
     pub(crate) fn take(&mut self, ruling: Ruling) -> Judgement {
