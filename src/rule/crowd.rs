@@ -102,7 +102,9 @@ pub(super) fn look(
         (None, Some(members)) => members.contains(id),
         (None, None) => true,
     };
-    for id in pool.nodes.iter().filter(|id| index.pin(id).is_none() && is_serving(id)) {
+    // One that left all it could is out, though the last address of a set may be its own.
+    let is_out = |id: &NodeId| of_pool.out.get(id).is_some_and(|out| out.seen_out);
+    for id in pool.nodes.iter().filter(|id| index.pin(id).is_none() && is_serving(id) && !is_out(id)) {
         let (Some(finding), Some(node)) = (findings.of(id), memory.nodes.get(id)) else { continue };
         crowd.serving.push(id.clone());
         let silence = node.recent.silence.filter(|silence| silence.rounds >= 2);

@@ -332,9 +332,10 @@ impl Desk<'_> {
         self.sight.now.since(out.asked_at) >= self.policy.interval
     }
 
-    /// Whether the anchors have answered since `since`, where there are any.
+    /// Whether the anchors have answered since `since`, and lately, where there are any.
     fn is_anchored(&self, since: Time) -> bool {
-        !self.situation.has_anchors || self.anchored_at.is_some_and(|at| at >= since)
+        let lately = |at: Time| self.sight.now.0.saturating_sub(at.0) <= self.sight.fresh_ms;
+        !self.situation.has_anchors || self.anchored_at.is_some_and(|at| at >= since && lately(at))
     }
 
     fn is_nominated(&self, memory: &NodeMemory) -> bool {

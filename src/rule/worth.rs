@@ -4,6 +4,7 @@
 //! when it is one node's alone, and the others can carry its share.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::model::{Evidence, Guard, NodeId, NodeMemory, Shortage};
 
@@ -93,8 +94,7 @@ impl Desk<'_> {
             return Refused::aloud(Guard::Dark, why);
         }
         let memory = self.nodes.get(node);
-        let dead_s =
-            memory.and_then(|memory| memory.recent.hard).map_or(0, |hard| self.sight.now.since(hard.since).as_secs());
+        let dead_s = memory.map_or(0, |memory| self.dead_for(memory).as_secs());
         let others = crowd.falling.iter().filter(|id| *id != node);
         if let Some(other) = others.clone().next().filter(|_| dead_s < limits.cut_wait.as_secs()) {
             let why =
@@ -225,7 +225,18 @@ impl Desk<'_> {
 
     /// How many nodes the pool has, those apart that a person has spoken for.
     fn members(&self) -> usize {
-        self.pool.nodes.iter().filter(|id| self.index.pin(id).is_none()).count()
+        self.crowd.serving.len() + self.out_count
+    }
+
+    /// For how long there has been hard evidence against a node, or was enough to name it had it been looked at as often.
+    fn dead_for(&self, memory: &NodeMemory) -> Duration {
+        let recent = &memory.recent;
+        let by_silence = recent.silence.map(|silence| silence.since.plus(self.policy.evidence.silent_alone));
+        match (recent.hard, by_silence) {
+            (Some(hard), _) => self.sight.now.since(hard.since),
+            (None, Some(since)) => self.sight.now.since(since),
+            (None, None) => Duration::ZERO,
+        }
     }
 
     /// Whether the node answers, and answers wrongly: then what it carries is worth nothing to anybody.

@@ -169,6 +169,7 @@ pub fn approved(zone: &str, changes: Vec<Change>) -> ApprovedPlan {
         changed_at: None,
         in_flight: None,
         ttl: 60,
+        urgent: false,
     };
     let because = vec![Action {
         kind: ActionKind::Withdraw,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use witness::model::{NodeVerdict, RecordType, Standing, Time, Vantage};
+use witness::model::{NodeVerdict, PinState, RecordType, Standing, Time, Vantage};
 
 use crate::world::{NOTHING, Sees, World, actions, holds, name, of, past, with_v6};
 use crate::{DEAD, FINE, warm, warmed};
@@ -122,14 +122,19 @@ fn nothing_comes_back_while_another_change_is_under_way() {
     let mut sees = vec![FINE; 8];
     sees[0] = DEAD;
     world.ticks(8, 60, &sees);
-    sees[1] = DEAD;
-    world.ticks(3, 60, &sees);
     world.follows = false;
+    world.pin("n2", PinState::Out);
+    assert_eq!(actions(&world.ticks(1, 10, &sees)), ["withdraw n2 H2.pin"]);
     sees[0] = FINE;
-    assert_eq!(actions(&world.ticks(1, 60, &sees)), ["withdraw n2 S2.strikes"]);
     let next = world.ticks(3, 30, &sees);
-    assert_eq!(holds(&next), ["reinstate n1 settle"]);
-    assert_eq!(actions(&next), ["withdraw n2 S2.strikes"]);
+    assert_eq!(
+        (actions(&next), holds(&next)),
+        (vec!["withdraw n2 H2.pin".to_owned()], vec!["reinstate n1 settle".to_owned()])
+    );
+    // Unless it is missed: another one dies.
+    sees[3] = DEAD;
+    let missed = world.ticks(2, 30, &sees);
+    assert_eq!(actions(&missed), ["withdraw n2 H2.pin", "reinstate n1 S4.probation"]);
 }
 
 #[test]

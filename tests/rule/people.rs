@@ -114,8 +114,8 @@ fn leaving_all_but_one_set_is_a_change_that_settles() {
     let mut world = with_v6(8, &[1]);
     world.policy.max_withdrawn = 4;
     let mut world = warmed(world);
-    let (one, two) =
-        ([DEAD, FINE, FINE, FINE, FINE, FINE, FINE, FINE], [DEAD, DEAD, FINE, FINE, FINE, FINE, FINE, FINE]);
+    let web = Sees::Only(ProbeKind::Https);
+    let (one, two) = ([web, FINE, FINE, FINE, FINE, FINE, FINE, FINE], [web, web, FINE, FINE, FINE, FINE, FINE, FINE]);
     world.ticks(1, 60, &one);
     assert_eq!(actions(&world.ticks(3, 60, &two)), ["withdraw n1 S2.strikes"]);
     let next = world.ticks(1, 60, &two);
@@ -149,14 +149,14 @@ fn a_deleted_set_is_not_made_anew_by_the_rule() {
 }
 
 #[test]
-fn a_registrar_that_refuses_for_long_blocks_others_for_one_settle_time() {
+fn a_registrar_that_refuses_for_long_blocks_no_other_death() {
     let mut world = warmed(World::of(8));
     world.follows = false;
     let mut sees = vec![FINE; 8];
     sees[0] = DEAD;
     world.ticks(1, 10, &sees);
     sees[1] = DEAD;
-    assert_eq!(actions(&world.ticks(18, 10, &sees)), ["withdraw n1 S2.strikes"]);
+    assert_eq!(actions(&world.ticks(18, 10, &sees)), ["withdraw n1 R6.silent", "withdraw n2 R6.silent"]);
     let mut seen = Vec::new();
     for _ in 0..18 {
         let judgement = world.ticks(1, 10, &sees);
@@ -165,7 +165,7 @@ fn a_registrar_that_refuses_for_long_blocks_others_for_one_settle_time() {
     }
     seen.sort();
     seen.dedup();
-    assert_eq!(seen, ["withdraw n1 S2.strikes", "withdraw n2 S2.strikes", "withdraw n2 settle"]);
+    assert_eq!(seen, ["withdraw n1 R6.silent", "withdraw n2 R6.silent"]);
     world.follows = true;
     world.ticks(2, 10, &sees);
     assert_eq!(world.in_dns().len(), 6);
@@ -275,12 +275,12 @@ fn the_longest_ttl_that_is_published_settles() {
     let mut world = warmed(World::of(8));
     world.set_mut("files", RecordType::A).ttl = 300;
     let mut sees = vec![FINE; 8];
-    sees[0] = DEAD;
+    sees[0] = Sees::Only(ProbeKind::Https);
     world.ticks(1, 60, &sees);
-    sees[1] = DEAD;
+    sees[1] = Sees::Only(ProbeKind::Https);
     world.ticks(3, 60, &sees);
     assert_eq!(holds(&world.ticks(10, 60, &sees)), ["withdraw n2 settle"]);
-    assert_eq!(actions(&world.ticks(1, 60, &sees)), ["withdraw n2 S2.strikes"]);
+    assert_eq!(actions(&world.ticks(1, 60, &sees)), ["withdraw n2 R7.hung"]);
 }
 
 #[test]
@@ -291,13 +291,14 @@ fn those_that_a_person_took_out_are_gone_for_keep_and_not_for_max_withdrawn() {
         world.tick_with(&[FINE], Some(&request(RequestKind::Withdraw, node, false)));
     }
     world.ticks(5, 60, &[FINE]);
-    let last = world.ticks(4, 60, &[FINE, FINE, DEAD, DEAD, FINE]);
-    assert_eq!(actions(&last), ["withdraw n3 S2.strikes"]);
+    let last = world.ticks(4, 60, &[FINE, FINE, Sees::Refused, Sees::Refused, FINE]);
+    assert_eq!(actions(&last), ["withdraw n3 R6.down"]);
     assert_eq!(holds(&last), ["withdraw n4 keep"]);
 }
 
 #[test]
 fn a_pin_is_asked_for_once_an_interval() {
+    let dead = [DEAD, FINE, FINE, FINE];
     let mut world = warm();
     world.pin("n1", PinState::Out);
     world.follows = false;
@@ -309,10 +310,10 @@ fn a_pin_is_asked_for_once_an_interval() {
     world.pins.clear();
     world.pin("n1", PinState::In);
     world.follows = false;
-    assert_eq!(actions(&world.ticks(1, 60, &[DEAD])), ["reinstate n1 H2.pin"]);
-    assert_eq!(actions(&world.ticks(1, 9, &[DEAD])), NOTHING);
+    assert_eq!(actions(&world.ticks(1, 60, &dead)), ["reinstate n1 H2.pin"]);
+    assert_eq!(actions(&world.ticks(1, 9, &dead)), NOTHING);
     world.follows = true;
-    assert_eq!(actions(&world.ticks(1, 1, &[DEAD])), ["reinstate n1 H2.pin"]);
+    assert_eq!(actions(&world.ticks(1, 1, &dead)), ["reinstate n1 H2.pin"]);
     assert_eq!(world.in_dns().len(), 4);
 }
 
