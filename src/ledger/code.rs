@@ -75,7 +75,7 @@ const ACTIONS: [ActionKind; 4] = [ActionKind::Withdraw, ActionKind::Reinstate, A
 
 const PINS: [PinState; 3] = [PinState::In, PinState::Out, PinState::Ignore];
 
-const GUARDS: [Guard; 14] = [
+const GUARDS: [Guard; 23] = [
     Guard::Keep,
     Guard::MaxWithdrawn,
     Guard::Settle,
@@ -90,6 +90,15 @@ const GUARDS: [Guard; 14] = [
     Guard::ChangedByHand,
     Guard::Overload,
     Guard::Unhealthy,
+    Guard::Dark,
+    Guard::Unconfirmed,
+    Guard::Capacity,
+    Guard::PathTrouble,
+    Guard::CommonFault,
+    Guard::Peers,
+    Guard::Regret,
+    Guard::Flapping,
+    Guard::Quarantine,
 ];
 
 /// Inconclusive outcomes: `INCONCLUSIVE + 256 * OwnFault`. Faults are 1 to 13, passed is 0.
@@ -313,7 +322,16 @@ mod tests {
             Guard::Pin => Some(Guard::ChangedByHand),
             Guard::ChangedByHand => Some(Guard::Overload),
             Guard::Overload => Some(Guard::Unhealthy),
-            Guard::Unhealthy => None,
+            Guard::Unhealthy => Some(Guard::Dark),
+            Guard::Dark => Some(Guard::Unconfirmed),
+            Guard::Unconfirmed => Some(Guard::Capacity),
+            Guard::Capacity => Some(Guard::PathTrouble),
+            Guard::PathTrouble => Some(Guard::CommonFault),
+            Guard::CommonFault => Some(Guard::Peers),
+            Guard::Peers => Some(Guard::Regret),
+            Guard::Regret => Some(Guard::Flapping),
+            Guard::Flapping => Some(Guard::Quarantine),
+            Guard::Quarantine => None,
         };
         chain(Guard::Keep, after, GUARDS.len(), |it| assert_eq!(to_guard(it.name()).unwrap(), it));
         let after = |standing| match standing {

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ClockReading, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Recent, Round, Standing, Strike, Time,
+    ClockReading, FleetVerdict, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Recent, Round, Standing, Strike,
+    Time,
 };
 
 use super::cache::{Cache, Known, Now, digest};
@@ -29,6 +30,7 @@ struct Common {
     anchored_at: Option<Time>,
     clear_since: Option<Time>,
     pools: BTreeMap<PoolId, PoolMemory>,
+    told: Option<FleetVerdict>,
     holds: Vec<Hold>,
 }
 
@@ -41,6 +43,7 @@ struct CommonRef<'a> {
     anchored_at: Option<Time>,
     clear_since: Option<Time>,
     pools: &'a BTreeMap<PoolId, PoolMemory>,
+    told: Option<FleetVerdict>,
     holds: &'a [Hold],
 }
 
@@ -83,7 +86,7 @@ struct SlowRef<'a> {
 /// Everything remembered.
 pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
     let json: Option<String> = db.query_row("SELECT memory FROM memory", [], |row| row.get(0)).optional()?;
-    let Common { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, holds } =
+    let Common { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, told, holds } =
         json.map(|json| from_json("memory.memory", &json)).transpose()?.unwrap_or_default();
     let mut all = db.prepare_cached(
         "SELECT n.id, n.name, m.memory, w.round_judgement, w.round_seq, w.clean_rounds, w.clean_since, w.failed_rounds \
@@ -118,7 +121,7 @@ pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
         };
         nodes.insert(node, memory);
     }
-    Ok(Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, holds })
+    Ok(Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, told, holds })
 }
 
 /// Writes what differs from what the tables hold.
@@ -129,11 +132,13 @@ pub(crate) fn save(
     memory: &Memory,
     written: &BTreeMap<&NodeId, Vec<Written<'_>>>,
 ) -> Result<(), Trouble> {
-    let Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, holds } = memory;
+    let Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, told, holds } =
+        memory;
+    let told = *told;
     let (ticks_seen, isolated_at) = (*ticks_seen, *isolated_at);
     let (anchored_at, clear_since) = (*anchored_at, *clear_since);
     let common =
-        to_json(&CommonRef { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, holds });
+        to_json(&CommonRef { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, told, holds });
     if cache.memory != Some(digest(&*common)) {
         db.prepare_cached("INSERT INTO memory VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET memory = ?1")?
             .execute([&common])?;

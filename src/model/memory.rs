@@ -14,7 +14,7 @@ use super::record::SetKey;
 use super::standing::Standing;
 use super::strike::Strike;
 use super::time::{ClockReading, Time};
-use super::verdict::{Hold, RuleId};
+use super::verdict::{FleetVerdict, Hold, RuleId};
 
 /// Everything remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Memory {
     pub nodes: BTreeMap<NodeId, NodeMemory>,
     /// By pool.
     pub pools: BTreeMap<PoolId, PoolMemory>,
+    /// What the fleet was last in that a person should know of; none while there is nothing.
+    pub told: Option<FleetVerdict>,
     /// What was held in the last tick, so that only news is told.
     pub holds: Vec<Hold>,
 }

@@ -15,6 +15,8 @@ pub struct Check {
     pub at: Time,
     /// Which probe.
     pub probe: ProbeKind,
+    /// Whether its failures may cost the node its record.
+    pub service: bool,
     /// Whether it failed for another reason than that the node sheds load.
     pub failed: bool,
     /// Whether the node said that it has too much to do.
@@ -92,6 +94,8 @@ pub struct Load {
     pub at: Time,
     /// What leaves the node, bit/s.
     pub tx_bps: u64,
+    /// The same, smoothed over about 20 s.
+    pub smooth_bps: u64,
     /// What it can send, bit/s; none where nobody knows.
     pub capacity_bps: Option<u64>,
     /// The brownout step that it is at; none where it does not tell.
@@ -105,6 +109,12 @@ impl Load {
         let capacity = self.capacity_bps.filter(|capacity| *capacity > 0)?;
         Some(u64::try_from(u128::from(self.tx_bps) * 1000 / u128::from(capacity)).unwrap_or(u64::MAX))
     }
+
+    /// The same of the smoothed figure.
+    #[must_use]
+    pub fn smooth_milli(&self) -> Option<u64> {
+        Self { tx_bps: self.smooth_bps, ..*self }.share_milli()
+    }
 }
 
 /// Everything open about one node.
@@ -112,6 +122,8 @@ impl Load {
 pub struct Recent {
     /// The checks in the evidence window, oldest first.
     pub checks: VecDeque<Check>,
+    /// When the newest check of the service was done.
+    pub service_at: Option<Time>,
     /// The last sign of life.
     pub life_at: Option<Time>,
     /// Service rounds without a sign of life in a row.
@@ -124,8 +136,10 @@ pub struct Recent {
     pub calm: u32,
     /// When its evidence was last soft, and since when it has been so without a pause.
     pub soft: Option<Streak>,
-    /// When its checks were last degraded, and since when.
+    /// Since when its checks have been degraded; none while they are not.
     pub degraded: Option<Streak>,
+    /// Since when its evidence has been hard; none while it is not.
+    pub hard: Option<Streak>,
     /// The usual time to the first byte, ms in 1/16; learnt while all is well.
     pub usual_answer: Option<u32>,
     /// The newest load figure.
@@ -142,10 +156,13 @@ impl Recent {
             check.at = check.at.shifted(step_ms);
         }
         let service = self.service.iter_mut().flat_map(|service| [&mut service.any, &mut service.same]);
-        for streak in service.chain(&mut self.silence).chain(&mut self.soft).chain(&mut self.degraded) {
+        for streak in
+            service.chain(&mut self.silence).chain(&mut self.soft).chain(&mut self.degraded).chain(&mut self.hard)
+        {
             streak.since = streak.since.shifted(step_ms);
             streak.until = streak.until.shifted(step_ms);
         }
+        move_some(&mut self.service_at);
         move_some(&mut self.life_at);
         move_some(&mut self.doubt_since);
         move_some(&mut self.asked.since);

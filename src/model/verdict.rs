@@ -250,6 +250,24 @@ pub enum Guard {
     Overload,
     /// The node does not pass its probes.
     Unhealthy,
+    /// No node that answers would stay.
+    Dark,
+    /// Nobody else could say whether it is dead, and taking it out would do harm if it were not.
+    Unconfirmed,
+    /// The rest could not carry what it carries, or nobody knows whether it could.
+    Capacity,
+    /// It is the way to the nodes that is in trouble.
+    PathTrouble,
+    /// Several nodes fail in the same way.
+    CommonFault,
+    /// Other nodes are not well either, so that this one is not to blame alone.
+    Peers,
+    /// Taking a node out for soft evidence has hurt lately.
+    Regret,
+    /// The node comes and goes.
+    Flapping,
+    /// It failed under load, and has none now.
+    Quarantine,
 }
 
 impl Guard {
@@ -271,6 +289,15 @@ impl Guard {
             Self::ChangedByHand => "changed-by-hand",
             Self::Overload => "overload",
             Self::Unhealthy => "unhealthy",
+            Self::Dark => "dark",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Capacity => "capacity",
+            Self::PathTrouble => "path-trouble",
+            Self::CommonFault => "common-fault",
+            Self::Peers => "peers",
+            Self::Regret => "regret",
+            Self::Flapping => "flapping",
+            Self::Quarantine => "quarantine",
         }
     }
 }

@@ -7,12 +7,15 @@ use crate::model::{
     RuleId, RuleSet, Situation, Time, Withdrawal,
 };
 
+use super::crowd::{self, Crowd, State};
+use super::findings::Findings;
 use super::guard::{ApprovedPlan, Authority, Grounds, Refusal, admit, approve};
 use super::index::Index;
 use super::reconcile::is_ours;
 use super::sight::Sight;
 use super::wish::{Want, Wish};
-use super::{diagnose, plan, words};
+use super::worth::Worth;
+use super::{classify, plan, words};
 
 /// What is to be done and what is not.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Decision {
     pub(super) actions: Vec<Action>,
     pub(super) holds: Vec<Hold>,
     pub(super) plans: Vec<ApprovedPlan>,
+    /// What each pool is in.
+    pub(super) states: BTreeMap<PoolId, State>,
 }
 
 /// What one pool is decided by.
@@ -30,29 +35,77 @@ pub(super) struct Desk<'a> {
     pub(super) sight: &'a Sight,
     pub(super) pool: &'a Pool,
     pub(super) nodes: &'a BTreeMap<NodeId, NodeMemory>,
-    /// What was held in the last tick because it still serves.
-    told: &'a BTreeSet<(NodeId, Option<PoolId>)>,
+    pub(super) findings: &'a Findings<'a>,
+    pub(super) crowd: &'a Crowd,
+    /// When the anchors last answered.
+    pub(super) anchored_at: Option<Time>,
+    /// How many nodes are out for our own reasons.
+    pub(super) out_count: usize,
+    /// Since when the pool is overloaded.
+    pub(super) overload_since: Option<Time>,
+    /// When the pool was last changed, and until when soft evidence is not acted on.
+    pub(super) changed_at: Option<Time>,
+    pub(super) regret_until: Option<Time>,
+    /// What was held in the last tick, by whom.
+    told: &'a BTreeSet<Told>,
 }
+
+/// A desk without what is remembered.
+struct View<'a> {
+    policy: &'a Policy,
+    situation: &'a Situation<'a>,
+    index: &'a Index<'a>,
+    sight: &'a Sight,
+    pool: &'a Pool,
+    findings: &'a Findings<'a>,
+    crowd: &'a Crowd,
+    anchored_at: Option<Time>,
+    told: &'a BTreeSet<Told>,
+}
+
+impl View<'_> {
+    fn desk<'b>(&'b self, nodes: &'b BTreeMap<NodeId, NodeMemory>, of_pool: &PoolMemory) -> Desk<'b> {
+        Desk {
+            policy: self.policy,
+            situation: self.situation,
+            index: self.index,
+            sight: self.sight,
+            pool: self.pool,
+            nodes,
+            findings: self.findings,
+            crowd: self.crowd,
+            anchored_at: self.anchored_at,
+            out_count: of_pool.out.values().filter(|out| is_ours(out)).count(),
+            overload_since: of_pool.overload_since,
+            changed_at: of_pool.changed_at,
+            regret_until: of_pool.regret_until,
+            told: self.told,
+        }
+    }
+}
+
+type Told = (NodeId, Option<PoolId>, Guard);
 
 pub(super) fn decide<'a>(
     policy: &'a Policy,
     situation: &'a Situation<'a>,
     index: &'a Index<'a>,
     sight: &'a Sight,
+    findings: &'a Findings<'a>,
     memory: &mut Memory,
 ) -> Decision {
     let mut decision = Decision::default();
-    let told: BTreeSet<_> = std::mem::take(&mut memory.holds)
-        .into_iter()
-        .filter(|hold| hold.guard == Guard::StillServes)
-        .map(|hold| (hold.node, hold.pool))
-        .collect();
+    let told: BTreeSet<Told> =
+        std::mem::take(&mut memory.holds).into_iter().map(|hold| (hold.node, hold.pool, hold.guard)).collect();
+    let anchored_at = memory.anchored_at;
     memory.pools.retain(|id, _| situation.fleet.pools.contains_key(id));
     for pool in situation.fleet.pools.values() {
         let mut of_pool = memory.pools.remove(&pool.id).unwrap_or_default();
-        let desk = Desk { policy, situation, index, sight, pool, nodes: &memory.nodes, told: &told };
+        let crowd = crowd::look(policy, situation, index, sight, findings, memory, pool, &mut of_pool);
+        let view = View { policy, situation, index, sight, pool, findings, crowd: &crowd, anchored_at, told: &told };
+        let mut gone = BTreeSet::new();
         if let Some(published) = situation.published.get(&pool.id) {
-            let moves = desk.reconcile(published, &mut of_pool);
+            let moves = view.desk(&memory.nodes, &of_pool).reconcile(published, &mut of_pool);
             for id in &moves.back {
                 memory.nodes.entry(id.clone()).or_default().forgive();
             }
@@ -64,17 +117,23 @@ pub(super) fn decide<'a>(
                     .any(|out| out.seen_out && is_ours(out));
                 let ours = of_pool.out.get(&id).is_some_and(is_ours);
                 if ours && !out_already {
-                    memory.nodes.entry(id).or_default().withdrawals.push_back(sight.now);
+                    let node = memory.nodes.entry(id.clone()).or_default();
+                    node.withdrawals.push_back(sight.now);
+                    if of_pool.out.get(&id).is_some_and(|out| out.soft) {
+                        node.soft_withdrawals.push_back(sight.now);
+                    }
                 }
             }
             decision.actions.extend(moves.alerts);
-            let desk = Desk { policy, situation, index, sight, pool, nodes: &memory.nodes, told: &told };
-            desk.change(published, &mut of_pool, &mut decision);
+            gone = view.desk(&memory.nodes, &of_pool).change(published, &mut of_pool, &mut decision);
         } else {
+            let desk = view.desk(&memory.nodes, &of_pool);
             for node in situation.fleet.nodes_of(pool) {
                 desk.hold(node, desk.wish_in_the_dark(node, &of_pool), &mut decision);
             }
         }
+        decision.actions.extend(view.desk(&memory.nodes, &of_pool).climb(&mut of_pool, &gone));
+        decision.states.insert(pool.id.clone(), crowd.state.clone());
         memory.pools.insert(pool.id.clone(), of_pool);
     }
     memory.holds.clone_from(&decision.holds);
@@ -83,7 +142,8 @@ pub(super) fn decide<'a>(
 
 impl Desk<'_> {
     /// Decides, in the order of the nodes' names, worst first, and puts what is allowed into one plan.
-    fn change(&self, published: &PublishedSets, of_pool: &mut PoolMemory, decision: &mut Decision) {
+    /// Returns who leaves.
+    fn change(&self, published: &PublishedSets, of_pool: &mut PoolMemory, decision: &mut Decision) -> BTreeSet<NodeId> {
         let mut wanted: Vec<(&Node, Want)> = Vec::new();
         for node in self.situation.fleet.nodes_of(self.pool) {
             match self.wish(node, published, of_pool) {
@@ -100,7 +160,7 @@ impl Desk<'_> {
             }
         }
         if wanted.is_empty() {
-            return;
+            return BTreeSet::new();
         }
         // The original script knew no worse and worst.
         let classic = self.policy.rule == RuleSet::Classic;
@@ -109,6 +169,7 @@ impl Desk<'_> {
             (
                 want.kind != ActionKind::Withdraw,
                 std::cmp::Reverse(want.authority),
+                want.worth.rank(),
                 std::cmp::Reverse(severity(&node.id)),
             )
         });
@@ -118,22 +179,41 @@ impl Desk<'_> {
         let mut grounds = first.clone();
         let mut admitted = Vec::new();
         let mut authority = Authority::Rule;
+        let mut urgent = true;
+        let mut taken: BTreeSet<NodeId> = BTreeSet::new();
+        let mut worths: BTreeMap<NodeId, Worth> = BTreeMap::new();
         for (node, want) in wanted {
             grounds.authority = want.authority;
+            // One death at a time while all are overloaded; otherwise nobody waits for the dead.
+            grounds.urgent =
+                want.worth.is_urgent(self.crowd.is_overloaded()) && (taken.is_empty() || !self.crowd.is_overloaded());
             let seen = self.nodes.get(&node.id).map_or(0, |memory| memory.rounds_seen);
             grounds.warmup_left = self.policy.warmup_rounds.saturating_sub(seen);
             // A change that is under way blocks new ones, not its own repetition.
             let again = in_flight.contains_key(&node.id);
             grounds.in_flight = if again { None } else { newest };
             let refused = match admit(want.kind, &node.id, &grounds) {
-                Ok(()) => want.but,
-                Err(refusal) => Some((refusal.guard, refusal.why)),
+                Ok(()) => match want.but {
+                    Some((guard, why)) => Some(Wish::Hold(want.kind, guard, why)),
+                    None => self.weigh(&node.id, want.worth, &taken).err().map(|refused| {
+                        let why = format!("{}; {}", want.why, refused.why);
+                        if refused.tell {
+                            Wish::Tell(want.kind, refused.guard, want.rule.clone(), why)
+                        } else {
+                            Wish::Hold(want.kind, refused.guard, why)
+                        }
+                    }),
+                },
+                Err(refusal) => Some(Wish::Hold(want.kind, refusal.guard, refusal.why)),
             };
             match refused {
-                Some((guard, why)) => self.hold(node, Wish::Hold(want.kind, guard, why), decision),
+                Some(refused) => self.hold(node, refused, decision),
                 None => {
+                    urgent &= grounds.urgent;
+                    worths.insert(node.id.clone(), want.worth);
                     if want.kind == ActionKind::Withdraw {
                         grounds.staying.remove(&node.id);
+                        taken.insert(node.id.clone());
                         if want.authority == Authority::Rule {
                             grounds.withdrawn.insert(node.id.clone());
                         }
@@ -156,24 +236,26 @@ impl Desk<'_> {
             }
         }
         if admitted.is_empty() {
-            return;
+            return BTreeSet::new();
         }
         let (drawn, mut left_out) = plan::draw(self.situation.fleet, self.pool, published, admitted, &of_pool.out);
         decision.holds.append(&mut left_out);
         if drawn.changes.is_empty() {
-            return;
+            return BTreeSet::new();
         }
         let because = drawn.because.clone();
         let is_new = |action: &Action| action.node.as_ref().is_some_and(|id| !in_flight.contains_key(id));
         let in_flight = newest.filter(|_| because.iter().any(is_new));
-        let grounds = Grounds { authority, in_flight, ..first };
+        let grounds = Grounds { authority, in_flight, urgent, ..first };
         match approve(drawn, &grounds) {
             Ok(approved) => {
                 for action in &because {
-                    self.remember(action, published, of_pool);
+                    let worth = action.node.as_ref().and_then(|id| worths.get(id)).copied().unwrap_or(Worth::Settled);
+                    self.remember(action, worth, published, of_pool);
                 }
                 decision.plans.push(approved);
                 decision.actions.extend(because);
+                taken
             }
             Err(Refusal { guard, why }) => {
                 for action in &because {
@@ -182,12 +264,13 @@ impl Desk<'_> {
                     };
                     self.hold(node, Wish::Hold(action.kind, guard, why.clone()), decision);
                 }
+                BTreeSet::new()
             }
         }
     }
 
     /// Takes note of an admitted change.
-    fn remember(&self, action: &Action, published: &PublishedSets, of_pool: &mut PoolMemory) {
+    fn remember(&self, action: &Action, worth: Worth, published: &PublishedSets, of_pool: &mut PoolMemory) {
         let now = self.sight.now;
         let Some(node) = action.node.as_ref().and_then(|id| self.situation.fleet.nodes.get(id)) else { return };
         match action.kind {
@@ -208,6 +291,12 @@ impl Desk<'_> {
                 });
                 out.asked_at = now;
                 out.places.extend(places);
+                if let Worth::Soft { whole } = worth {
+                    out.soft = true;
+                    if !whole {
+                        out.quarantine_until = Some(now.plus(self.quarantine(&node.id)));
+                    }
+                }
                 if action.rule == words::HAND {
                     out.own(action.why.clone());
                 }
@@ -218,6 +307,12 @@ impl Desk<'_> {
                     out.asked_at = now;
                     out.returning_since.get_or_insert(now);
                 }
+                if worth == Worth::Undo {
+                    let limits = &self.policy.overload;
+                    of_pool.regret_until = of_pool.regret_until.max(Some(now.plus(limits.regret_block)));
+                    of_pool.overload_since.get_or_insert(now);
+                    of_pool.overload_until = of_pool.overload_until.max(Some(now.plus(limits.latch)));
+                }
             }
             ActionKind::Shed | ActionKind::Alert => {}
         }
@@ -227,7 +322,7 @@ impl Desk<'_> {
         let counts = |node: &&Node| {
             self.index.pin(&node.id).is_none()
                 && !of_pool.out.contains_key(&node.id)
-                && self.nodes.get(&node.id).is_some_and(|memory| diagnose::is_fresh(memory, self.sight))
+                && self.nodes.get(&node.id).is_some_and(|memory| classify::is_fresh(memory, self.sight))
                 && plan::is_in(node, published)
         };
         Grounds {
@@ -244,6 +339,7 @@ impl Desk<'_> {
             changed_at: of_pool.changed_at,
             in_flight: None,
             ttl: published.values().map(|set| set.ttl).max().unwrap_or(0),
+            urgent: false,
         }
     }
 
@@ -253,14 +349,16 @@ impl Desk<'_> {
 
     /// Writes down what is refused; what a person is to look at is told once, when it begins.
     fn hold(&self, node: &Node, refused: Wish, decision: &mut Decision) {
-        let tell = matches!(refused, Wish::Tell(..));
-        let (Wish::Hold(kind, guard, why) | Wish::Tell(kind, guard, why)) = refused else { return };
-        let pool = Some(self.pool.id.clone());
-        let key = (node.id.clone(), pool);
-        if tell && !self.told.contains(&key) {
-            decision.actions.push(self.action(ActionKind::Alert, &node.id, words::STRIKES, why.clone()));
+        let (kind, guard, rule, why) = match refused {
+            Wish::Hold(kind, guard, why) => (kind, guard, None, why),
+            Wish::Tell(kind, guard, rule, why) => (kind, guard, Some(rule), why),
+            Wish::Nothing | Wish::Drop | Wish::Own(_) | Wish::Want(_) => return,
+        };
+        let key = (node.id.clone(), Some(self.pool.id.clone()), guard);
+        if let Some(rule) = rule.filter(|_| !self.told.contains(&key)) {
+            decision.actions.push(self.action(ActionKind::Alert, &node.id, rule, why.clone()));
         }
-        let (node, pool) = key;
+        let (node, pool, guard) = key;
         decision.holds.push(Hold { kind, node, pool, guard, why });
     }
 }

@@ -73,6 +73,8 @@ pub struct Grounds<'a> {
     pub in_flight: Option<Time>,
     /// The longest TTL that caches may hold an older answer for, seconds.
     pub ttl: u32,
+    /// Whether it does not wait for the last change to settle: a death, or capacity that is needed.
+    pub urgent: bool,
 }
 
 /// Asks whether `kind` may be done to `node`; the grounds say how things stand with what was already admitted this tick.
@@ -83,7 +85,9 @@ pub fn admit(kind: ActionKind, node: &NodeId, grounds: &Grounds<'_>) -> Result<(
     let policy = grounds.policy;
     if grounds.authority == Authority::Rule && policy.rule == RuleSet::Witness {
         sight(grounds)?;
-        settled(grounds)?;
+        if !grounds.urgent {
+            settled(grounds)?;
+        }
     }
     if kind != ActionKind::Withdraw {
         return Ok(());

@@ -149,5 +149,6 @@ impl NodeMemory {
     pub(super) fn forgive(&mut self) {
         self.strikes.clear();
         self.pending.clear();
+        self.recent.forgive();
     }
 }

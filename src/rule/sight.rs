@@ -17,6 +17,8 @@ pub(super) struct Sight {
     pub(super) clock_back_ms: i64,
     /// Data older than this is no data.
     pub(super) fresh_ms: i64,
+    /// Whether counting begins anew: a streak with a hole in it proves nothing.
+    pub(super) anew: bool,
     /// The last tick, by the wall clock of now; none before the first.
     last: Option<Time>,
     /// By how much the wall clock was stepped since then; 0 for noise.
@@ -24,6 +26,11 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    /// The last tick, by the wall clock of now.
+    pub(super) fn last_tick(&self) -> Option<Time> {
+        self.last
+    }
+
     /// When `at` was by the wall clock of now: what was observed since the last tick may have been before a step.
     pub(super) fn placed(&self, at: Time) -> Time {
         let before_step = match self.step_ms.signum() {
@@ -41,8 +48,15 @@ impl Sight {
 pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memory) -> Sight {
     let now = &situation.now;
     let mut begin_anew = situation.just_started;
-    let mut sight =
-        Sight { now: now.wall, vantage: Vantage::Clear, clock_back_ms: 0, fresh_ms: 0, last: None, step_ms: 0 };
+    let mut sight = Sight {
+        now: now.wall,
+        vantage: Vantage::Clear,
+        clock_back_ms: 0,
+        fresh_ms: 0,
+        anew: false,
+        last: None,
+        step_ms: 0,
+    };
     if situation.just_started {
         memory.rhythm_ms.clear();
     }
@@ -71,6 +85,7 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
     }
     memory.last = Some(now.clone());
     begin_anew |= ask_anchors(situation, &sight, memory);
+    sight.anew = begin_anew;
     if begin_anew {
         memory.ticks_seen = 0;
         for node in memory.nodes.values_mut() {

@@ -1,14 +1,19 @@
 //! What is to become of one node, guards aside.
 
 use crate::model::{
-    ActionKind, Guard, Node, NodeMemory, Pin, PinState, PoolMemory, PublishedSets, Request, RequestKind, Round, RuleId,
-    RuleSet, Withdrawal,
+    ActionKind, Evidence, Failing, Guard, Node, NodeMemory, Pin, PinState, PoolMemory, PublishedSets, Request,
+    RequestKind, Round, RuleId, RuleSet, Time, Withdrawal,
 };
 
 use super::decide::Desk;
 use super::guard::Authority;
 use super::reconcile::is_ours;
-use super::{diagnose, explain, plan, tally, words};
+use super::worth::Worth;
+use super::{classify, explain, plan, tally, words};
+
+/// Failures of the service in a row from which on it is said to fail every time.
+const STEADY: u32 = 3;
+const UNANCHORED: &str = "the anchors have not answered since it fails";
 
 /// A change that somebody or something wants.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub(super) struct Want {
     pub(super) rule: RuleId,
     pub(super) why: String,
     pub(super) authority: Authority,
+    /// On what ground.
+    pub(super) worth: Worth,
     /// What speaks against it should no guard refuse it.
     pub(super) but: Option<(Guard, String)>,
 }
@@ -28,7 +35,7 @@ pub(super) enum Wish {
     /// Wanted, and refused before any guard is asked.
     Hold(ActionKind, Guard, String),
     /// The same, and a person is to look at it.
-    Tell(ActionKind, Guard, String),
+    Tell(ActionKind, Guard, RuleId, String),
     /// Nothing renews the wish to take it out.
     Drop,
     /// It is out already; from now on it is a person's word that keeps it there.
@@ -37,8 +44,8 @@ pub(super) enum Wish {
 }
 
 impl Wish {
-    fn want(kind: ActionKind, rule: RuleId, why: String, authority: Authority) -> Self {
-        Self::Want(Want { kind, rule, why, authority, but: None })
+    fn want(kind: ActionKind, rule: RuleId, why: String, authority: Authority, worth: Worth) -> Self {
+        Self::Want(Want { kind, rule, why, authority, worth, but: None })
     }
 }
 
@@ -59,7 +66,7 @@ impl Desk<'_> {
         match out {
             Some(out) if out.seen_out => self.out(out, node, memory, published),
             Some(out) => self.leaving(out, node, memory, published),
-            None if plan::is_in(node, published) => self.nominee(memory, plan::is_removable(node, published)),
+            None if plan::is_in(node, published) => self.nominee(node, memory, plan::is_removable(node, published)),
             None => Wish::Nothing,
         }
     }
@@ -78,36 +85,84 @@ impl Desk<'_> {
         if let Some(pin) = self.index.pin(&node.id) {
             return self.held_by(pin, memory);
         }
-        match self.nominee(memory, true) {
+        match self.nominee(node, memory, true) {
             Wish::Want(Want { kind, but: None, .. }) => unknown(kind),
             Wish::Want(Want { kind, but: Some((guard, why)), .. }) => Wish::Hold(kind, guard, why),
             held => held,
         }
     }
 
-    /// What the strikes want of a node that is in.
-    fn nominee(&self, memory: &NodeMemory, removable: bool) -> Wish {
+    /// What the evidence, or else the strikes, want of a node that is in.
+    fn nominee(&self, node: &Node, memory: &NodeMemory, removable: bool) -> Wish {
+        if self.policy.rule == RuleSet::Classic {
+            return self.classic(memory, removable);
+        }
+        match self.evident(node, memory).or_else(|| self.struck(node, memory)) {
+            Some(Wish::Want(want)) if !removable => {
+                let why = format!("{}; every set it is in would be left without an address", want.why);
+                Wish::Hold(want.kind, Guard::EmptySet, why)
+            }
+            wish => wish.unwrap_or(Wish::Nothing),
+        }
+    }
+
+    /// The original script knew strikes and nothing else.
+    fn classic(&self, memory: &NodeMemory, removable: bool) -> Wish {
         if !self.is_nominated(memory) {
             return Wish::Nothing;
         }
+        let why = explain::strikes(self.policy, memory);
+        if removable {
+            return Wish::want(ActionKind::Withdraw, words::CLASSIC, why, Authority::Rule, Worth::Settled);
+        }
+        Wish::Hold(
+            ActionKind::Withdraw,
+            Guard::EmptySet,
+            format!("{why}; every set it is in would be left without an address"),
+        )
+    }
+
+    /// What the evidence of this moment wants.
+    fn evident(&self, node: &Node, memory: &NodeMemory) -> Option<Wish> {
+        let finding = self.findings.of(&node.id)?;
+        let (recent, limits) = (&memory.recent, &self.policy.overload);
+        let lasts = |since: Option<Time>| since.is_some_and(|since| self.sight.now.since(since) >= limits.soft_for);
+        let (rule, worth, since) = match finding.class {
+            Evidence::Silent => (words::SILENT, Worth::Hard { confirmed: finding.confirmed }, recent.silence?.since),
+            Evidence::Down => (words::DOWN, Worth::Hard { confirmed: true }, recent.service?.same.since),
+            Evidence::Hung if finding.hard => {
+                (words::IDLE, Worth::Hard { confirmed: true }, recent.service?.same.since)
+            }
+            Evidence::Hung => (words::HUNG, Worth::Soft { whole: true }, recent.service?.same.since),
+            Evidence::Broken => {
+                let since = recent.service?.same.since;
+                lasts(Some(since)).then_some((words::BROKEN, Worth::Soft { whole: true }, since))?
+            }
+            Evidence::Degraded => {
+                let since = recent.degraded?.since;
+                lasts(Some(since)).then_some((words::DEGRADED, Worth::Soft { whole: false }, since))?
+            }
+            Evidence::Stressed | Evidence::Shedding | Evidence::Suspect | Evidence::Fine | Evidence::NoData => {
+                return None;
+            }
+        };
+        let kind = ActionKind::Withdraw;
+        let but = (!self.is_anchored(since)).then(|| (Guard::Vantage, format!("{}; {UNANCHORED}", finding.why)));
+        Some(Wish::Want(Want { kind, rule, why: finding.why.clone(), authority: Authority::Rule, worth, but }))
+    }
+
+    /// What the strikes want: they nominate for slow, sporadic trouble, and what is seen now says what that is worth.
+    fn struck(&self, node: &Node, memory: &NodeMemory) -> Option<Wish> {
+        if !self.is_nominated(memory) || !classify::is_fresh(memory, self.sight) {
+            return None;
+        }
         let kind = ActionKind::Withdraw;
         let why = explain::strikes(self.policy, memory);
-        let classic = self.policy.rule == RuleSet::Classic;
-        if !classic && !diagnose::is_fresh(memory, self.sight) {
-            return Wish::Nothing;
-        }
         let convict = &self.policy.convict;
-        if !classic && !memory.strikes.iter().any(|strike| strike.is_from(convict)) {
+        if !memory.strikes.iter().any(|strike| strike.is_from(convict)) {
             let probes: Vec<&str> = convict.iter().map(|probe| probe.name()).collect();
             let why = format!("{why}; it still serves: no strike came from {}", probes.join(" or "));
-            return Wish::Tell(kind, Guard::StillServes, why);
-        }
-        if !removable {
-            let why = format!("{why}; every set it is in would be left without an address");
-            return Wish::Hold(kind, Guard::EmptySet, why);
-        }
-        if classic {
-            return Wish::want(kind, words::CLASSIC, why, Authority::Rule);
+            return Some(Wish::Tell(kind, Guard::StillServes, words::STRIKES, why));
         }
         // Strikes nominate, but what serves right now is not taken out; its next failing round will tell.
         let but = if memory.failed_rounds == 0 {
@@ -115,17 +170,37 @@ impl Desk<'_> {
         } else if !memory.last_round.as_ref().is_some_and(Round::strikes) {
             let why = format!("{why}; it lives, and says that it has too much to do: {}", explain::last_round(memory));
             Some((Guard::StillServes, why))
+        } else if classify::is_reached(&self.policy.evidence, self.sight, memory) {
+            Some((Guard::Unconfirmed, format!("{why}; others reach it, so it is the way from here to there")))
         } else if !is_confirmed(memory) {
-            Some((Guard::Vantage, format!("{why}; the anchors have not answered since it fails")))
+            Some((Guard::Vantage, format!("{why}; {UNANCHORED}")))
         } else {
             None
         };
-        Wish::Want(Want { kind, rule: words::STRIKES, why, authority: Authority::Rule, but })
+        let worth = self.worth_of_strikes(memory);
+        let want = Want { kind, rule: words::STRIKES, why, authority: Authority::Rule, worth, but };
+        let _ = node;
+        Some(Wish::Want(want))
+    }
+
+    fn worth_of_strikes(&self, memory: &NodeMemory) -> Worth {
+        let recent = &memory.recent;
+        let limits = &self.policy.evidence;
+        if let Some(silence) = recent.silence.filter(|silence| silence.rounds >= STEADY) {
+            if silence.until.since(silence.since) >= limits.silent_alone {
+                return Worth::Hard { confirmed: false };
+            }
+        }
+        let steady = recent.service.filter(|service| service.any.rounds >= STEADY);
+        match steady {
+            Some(service) if service.failing == Failing::Refused => Worth::Hard { confirmed: true },
+            steady => Worth::Soft { whole: steady.is_some() },
+        }
     }
 
     /// A node that was to go and is still in.
     fn leaving(&self, out: &Withdrawal, node: &Node, memory: &NodeMemory, published: &PublishedSets) -> Wish {
-        let wish = match self.nominee(memory, plan::is_removable(node, published)) {
+        let wish = match self.nominee(node, memory, plan::is_removable(node, published)) {
             wish @ Wish::Want(Want { but: None, .. }) if is_ours(out) => wish,
             _ if self.is_stale(out) => return Wish::Drop,
             _ => return Wish::Nothing,
@@ -136,13 +211,13 @@ impl Desk<'_> {
     /// A node that is out.
     fn out(&self, out: &Withdrawal, node: &Node, memory: &NodeMemory, published: &PublishedSets) -> Wish {
         let may_ask = self.may_ask(out);
-        let fresh = diagnose::is_fresh(memory, self.sight);
+        let fresh = classify::is_fresh(memory, self.sight);
         let fails = fresh && is_confirmed(memory);
         if fails && is_ours(out) && out.returning_since.is_none() && plan::is_removable(node, published) {
             // It was the last of a set, and is not any more.
             let why = format!("{}; the rest of its addresses can go now", out.why);
             return if may_ask {
-                Wish::want(ActionKind::Withdraw, out.rule.clone(), why, Authority::Rule)
+                Wish::want(ActionKind::Withdraw, out.rule.clone(), why, Authority::Rule, Worth::Settled)
             } else {
                 Wish::Nothing
             };
@@ -151,25 +226,12 @@ impl Desk<'_> {
         if !automatic || !fresh || (out.returning_since.is_some() && !may_ask) {
             return Wish::Nothing;
         }
-        let need = explain::probation(self.policy, memory);
-        let clean = memory.clean_since.map_or(std::time::Duration::ZERO, |since| self.sight.now.since(since));
-        if memory.clean_rounds < self.policy.probation_rounds.max(1) || clean < need {
-            return Wish::Nothing;
+        if self.regrets(&node.id, out, memory) {
+            let ago = self.sight.now.since(out.at).as_secs();
+            let why = format!("it was taken out for soft evidence {ago} s ago, and since then others are in trouble");
+            return Wish::want(ActionKind::Reinstate, words::REGRET, why, Authority::Rule, Worth::Undo);
         }
-        let kind = ActionKind::Reinstate;
-        if plan::returns_to(node, self.pool, published, Some(out), false).is_empty() {
-            let why = "the record sets it stood in are gone; `witness reinstate` makes them anew".to_owned();
-            return Wish::Hold(kind, Guard::ChangedByHand, why);
-        }
-        let why = format!(
-            "{} clean rounds over {} s (needed: {} over {} s, withdrawn {} times in 24 h)",
-            memory.clean_rounds,
-            clean.as_secs(),
-            self.policy.probation_rounds,
-            need.as_secs(),
-            memory.withdrawals.len()
-        );
-        Wish::want(kind, words::PROBATION, why, Authority::Rule)
+        self.comeback(out, node, memory, published)
     }
 
     /// What a person asks for.
@@ -189,7 +251,7 @@ impl Desk<'_> {
         };
         if request.kind == RequestKind::Withdraw {
             return if plan::is_removable(node, published) {
-                Wish::want(kind, words::HAND, why, authority)
+                Wish::want(kind, words::HAND, why, authority, Worth::Settled)
             } else if plan::is_in(node, published) && !out.is_some_and(|out| out.seen_out) {
                 Wish::Hold(kind, Guard::EmptySet, "every set it is in would be left without an address".to_owned())
             } else if out.is_some_and(|out| !out.by_hand) {
@@ -198,7 +260,7 @@ impl Desk<'_> {
                 Wish::Nothing
             };
         }
-        let passes = diagnose::is_fresh(memory, self.sight) && memory.clean_rounds > 0;
+        let passes = classify::is_fresh(memory, self.sight) && memory.clean_rounds > 0;
         if !passes && !request.force {
             return Wish::Hold(kind, Guard::Unhealthy, format!("{}; --force overrides", explain::last_round(memory)));
         }
@@ -206,7 +268,7 @@ impl Desk<'_> {
             // It has not gone yet, and now it is not to.
             return Wish::Drop;
         }
-        Wish::want(kind, words::HAND, why, authority)
+        Wish::want(kind, words::HAND, why, authority, Worth::Settled)
     }
 
     /// A node that a pin lies over.
@@ -225,7 +287,16 @@ impl Desk<'_> {
                 if waits {
                     return Wish::Nothing;
                 }
-                Wish::want(ActionKind::Withdraw, words::PIN, format!("pinned out: {}", pin.reason), Authority::Hand)
+                if let Some(why) = self.too_much_without(&node.id) {
+                    return Wish::Hold(ActionKind::Withdraw, Guard::Capacity, format!("{}; {why}", says(pin)));
+                }
+                Wish::want(
+                    ActionKind::Withdraw,
+                    words::PIN,
+                    format!("pinned out: {}", pin.reason),
+                    Authority::Hand,
+                    Worth::Settled,
+                )
             }
             PinState::Out if plan::is_in(node, published) && !is_out => {
                 let why = format!("{}; every set it is in would be left without an address", says(pin));
@@ -235,7 +306,13 @@ impl Desk<'_> {
                 if waits {
                     return Wish::Nothing;
                 }
-                Wish::want(ActionKind::Reinstate, words::PIN, format!("pinned in: {}", pin.reason), Authority::Hand)
+                Wish::want(
+                    ActionKind::Reinstate,
+                    words::PIN,
+                    format!("pinned in: {}", pin.reason),
+                    Authority::Hand,
+                    Worth::Settled,
+                )
             }
             PinState::In | PinState::Ignore if out.is_some_and(|out| !out.seen_out && self.is_stale(out)) => Wish::Drop,
             _ if plan::is_in(node, published) => self.held_by(pin, memory),
@@ -253,6 +330,11 @@ impl Desk<'_> {
     /// Whether a change that was asked for before may be asked for again.
     fn may_ask(&self, out: &Withdrawal) -> bool {
         self.sight.now.since(out.asked_at) >= self.policy.interval
+    }
+
+    /// Whether the anchors have answered since `since`, where there are any.
+    fn is_anchored(&self, since: Time) -> bool {
+        !self.situation.has_anchors || self.anchored_at.is_some_and(|at| at >= since)
     }
 
     fn is_nominated(&self, memory: &NodeMemory) -> bool {

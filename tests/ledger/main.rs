@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may; only clippy does not see that helpers are tests' own")]
 
+mod any;
 mod crash;
 mod files;
 mod kept;

@@ -122,6 +122,7 @@ pub(crate) fn ask_guard(changes: Vec<Change>) -> Result<ApprovedPlan, Refusal> {
         changed_at: None,
         in_flight: None,
         ttl: 60,
+        urgent: false,
     };
     approve(plan, &grounds)
 }

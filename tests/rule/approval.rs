@@ -52,6 +52,7 @@ fn check(change: impl Fn(&mut Plan, &mut Grounds<'_>), refused: Option<Guard>) {
         changed_at: None,
         in_flight: None,
         ttl: 60,
+        urgent: false,
     };
     change(&mut plan, &mut grounds);
     assert_eq!(approve(plan, &grounds).err().map(|refusal| refusal.guard), refused);

@@ -170,6 +170,7 @@ fn memory() -> impl Strategy<Value = Memory> {
             clear_since: times.2,
             nodes,
             pools: of_pool.into_iter().map(|of_pool| (name("p"), of_pool)).collect(),
+            told: None,
             holds: vec![],
         },
     )

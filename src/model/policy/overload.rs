@@ -28,6 +28,8 @@ pub struct OverloadPolicy {
     pub path_percent: u32,
     /// What the rest may carry after a withdrawal that could be a mistake or a matter of taste, percent.
     pub room_percent: u32,
+    /// What the rest may carry after a person takes a node out for maintenance, percent.
+    pub drain_percent: u32,
     /// What the rest may carry after the withdrawal of a node that is dead for certain, without a way to shed load, percent.
     pub room_dead_percent: u32,
     /// How long a node must be dead in an overload before it is taken out, without a way to shed load: a crashed process may
@@ -59,6 +61,7 @@ impl Default for OverloadPolicy {
             full_node_percent: 97,
             path_percent: 60,
             room_percent: 95,
+            drain_percent: 85,
             room_dead_percent: 150,
             dead_for: Duration::from_secs(120),
             on_shortage: Shortage::Pull,
