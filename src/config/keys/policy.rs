@@ -183,6 +183,12 @@ pub(in super::super) static OVERLOAD: Section = Section {
             "What the rest may carry after a withdrawal that could be a mistake.",
         ),
         key(
+            "drain_percent",
+            Percent(1, 1000),
+            Is("85"),
+            "What the rest may carry after a person takes a node out for maintenance.",
+        ),
+        key(
             "room_dead_percent",
             Percent(1, 1000),
             Is("150"),

@@ -57,6 +57,7 @@ pub(super) fn overload(table: &Table<'_>) -> Option<OverloadPolicy> {
         full_node_percent: table.count("full_node_percent")?.value,
         path_percent: path?.value,
         room_percent: room?.value,
+        drain_percent: table.count("drain_percent")?.value,
         room_dead_percent: room_dead?.value,
         dead_for: table.duration("dead_for")?.value,
         on_shortage: if table.word("on_shortage")?.value == "keep" { Shortage::Keep } else { Shortage::Pull },
