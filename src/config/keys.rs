@@ -3,11 +3,15 @@
 //! The reader takes its defaults from here, unknown keys are compared with these, and the reference in `docs/` is
 //! written from them, so the three cannot drift apart.
 
+mod policy;
+
 use Absent::{Is, None, Required};
 use Takes::{
     Address, Addresses, Bool, Choice, Choices, Count, Days, Duration, Environment, File, Fingerprint, Headers, Name,
-    Names, Pem, Program, Rate, Regex, Secret, SecretVariable, Size, Statuses, Text, Url,
+    Names, Pem, Percent, Percents, Program, Rate, Regex, Secret, SecretVariable, Size, Statuses, Text, Url,
 };
+
+pub(super) use policy::{COMEBACK, EVIDENCE, LADDER, OVERLOAD, POLICY};
 
 /// A table of the file.
 #[derive(Debug)]
@@ -48,6 +52,10 @@ pub enum Takes {
     Rate,
     /// A whole number, from, to.
     Count(u32, u32),
+    /// A whole number of percent, from, to.
+    Percent(u32, u32),
+    /// A list of these.
+    Percents(u32, u32),
     /// `true` or `false`.
     Bool,
     /// Any text.
@@ -98,6 +106,8 @@ impl Takes {
             Size(from, to) => format!("size, {from} to {to}"),
             Rate => "rate".to_owned(),
             Count(from, to) => format!("whole number, {from} to {to}"),
+            Percent(from, to) => format!("percent as a whole number, {from} to {to}"),
+            Percents(from, to) => format!("list of percents as whole numbers, {from} to {to}"),
             Bool => "`true` or `false`".to_owned(),
             Text => "text".to_owned(),
             Name => "name".to_owned(),
@@ -187,67 +197,6 @@ pub(super) static WITNESS: Section = Section {
             Is(r#""7d""#),
             "How long single observations are kept; `retention` where that is shorter.",
         ),
-    ],
-};
-
-/// `[policy]`.
-pub(super) static POLICY: Section = Section {
-    name: "policy",
-    heading: "[policy]",
-    says: "The thresholds of the rule.",
-    keys: &[
-        key(
-            "rule",
-            Choice(&["witness", "classic"]),
-            Is(r#""witness""#),
-            "`witness`: strikes nominate, guards decide. `classic`: every failing round is a strike, `strikes` in `window` withdraw, at most `max_withdrawn`, nothing else.",
-        ),
-        key("strikes", Count(1, 1000), Is("4"), "Failing rounds that nominate a node for withdrawal ..."),
-        key("window", Duration("1s", "30d"), Is(r#""60m""#), "... within this long."),
-        key(
-            "strike_spacing",
-            Duration("0s", "1d"),
-            Is(r#""60s""#),
-            "At most one strike per node and this long, so that fast re-probes of one incident are one strike.",
-        ),
-        key(
-            "keep",
-            Count(1, 10_000),
-            Is("2"),
-            "Never leave fewer nodes than this in a pool. Pinned, withdrawn and unknown nodes do not count.",
-        ),
-        key(
-            "max_withdrawn",
-            Count(0, 10_000),
-            Is("2"),
-            "Never withdraw more nodes of a pool than this by ourselves. 0: watch and tell only.",
-        ),
-        key(
-            "reinstate",
-            Choice(&["auto", "manual"]),
-            Is(r#""auto""#),
-            "How a withdrawn node comes back. `auto`: by probation; `manual`: only by `witness reinstate`.",
-        ),
-        key(
-            "convict",
-            Choices(&["https", "ping", "ssh"]),
-            Is(r#"["https"]"#),
-            "Probes whose failures may cost a node its record; the others corroborate.",
-        ),
-        key(
-            "warmup_rounds",
-            Count(0, 1000),
-            Is("3"),
-            "Ticks with observations that must have passed since a start, a gap, a clock step or isolation before DNS is changed.",
-        ),
-        key(
-            "probation",
-            Duration("0s", "30d"),
-            Is(r#""60s""#),
-            "For how long a withdrawn node must pass everything before it comes back the first time. It doubles with every withdrawal of the last 24 h.",
-        ),
-        key("probation_rounds", Count(1, 10_000), Is("3"), "... and in at least this many clean rounds."),
-        key("probation_max", Duration("0s", "30d"), Is(r#""60m""#), "What the doubling ends at."),
     ],
 };
 
@@ -554,6 +503,10 @@ pub(super) static NOTIFY: Section = Section {
 pub static SECTIONS: &[&Section] = &[
     &WITNESS,
     &POLICY,
+    &EVIDENCE,
+    &OVERLOAD,
+    &LADDER,
+    &COMEBACK,
     &HTTPS,
     &PING,
     &SSH,

@@ -1,5 +1,7 @@
 //! `[policy]`: the thresholds of the rule, of a configuration or alone.
 
+mod parts;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,11 +24,13 @@ pub fn policy_of_keys(
 ) -> Result<Policy, Vec<Problem>> {
     let mut text = String::new();
     for (name, value) in given {
+        let mut value = value.clone();
+        drop_nulls(&mut value);
         if value.is_null() {
             continue;
         }
         // What TOML cannot say, a number beyond its own, is shown as text and refused as such.
-        let said = toml::Value::try_from(value).unwrap_or_else(|_| toml::Value::String(value.to_string()));
+        let said = toml::Value::try_from(&value).unwrap_or_else(|_| toml::Value::String(value.to_string()));
         // A quoted name is written alike in JSON and TOML.
         text.push_str(&format!("{} = {said}\n", serde_json::Value::from(name.as_str())));
     }
@@ -36,6 +40,14 @@ pub fn policy_of_keys(
         let table = Table::of(reading, vec![&keys::POLICY], spot, document.get_ref());
         read(&table, Some(interval), Some(fast_interval)).map(|read| read.policy)
     })
+}
+
+/// A key whose value is null is left out, in tables of keys as well.
+fn drop_nulls(value: &mut serde_json::Value) {
+    if let Some(entries) = value.as_object_mut() {
+        entries.retain(|_, value| !value.is_null());
+        entries.values_mut().for_each(drop_nulls);
+    }
 }
 
 /// The policy of a TOML file: its `[policy]`, and the intervals of its `[witness]`. Whatever else stands in it is not
@@ -140,6 +152,11 @@ pub(super) fn read(
         (_, most) => most.map(|most| most.value),
     };
 
+    let evidence = parts::evidence(&table.child(&keys::EVIDENCE));
+    let overload = parts::overload(&table.child(&keys::OVERLOAD));
+    let shed = parts::shed(&table.child(&keys::LADDER));
+    let comeback = parts::comeback(&table.child(&keys::COMEBACK), probation.as_ref());
+
     let (keep, convict) = (keep?, convict?);
     let policy = Policy {
         rule: rule?,
@@ -156,8 +173,10 @@ pub(super) fn read(
         probation: probation?.value,
         probation_rounds: probation_rounds?.value,
         probation_max: probation_max?,
-        // Their keys are read in their own files.
-        ..Policy::default()
+        evidence: evidence?,
+        overload: overload?,
+        shed: shed?,
+        comeback: comeback?,
     };
     Some(PolicyRead { policy, convict, keep })
 }

@@ -272,14 +272,29 @@ impl<'r> Table<'r> {
     fn refuse_unknown(&self) {
         let Some(entries) = self.entries else { return };
         for (name, value) in entries {
-            if !self.keys().any(|key| key.name == name.get_ref()) {
+            if !self.keys().any(|key| key.name == name.get_ref())
+                && !self.children().any(|child| child == name.get_ref())
+            {
                 self.refuse_key(name.get_ref(), name.span(), value);
             }
         }
     }
 
+    /// The names of the tables below this one.
+    fn children(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.sections.iter().flat_map(|own| {
+            let name = |section: &Section| section.heading.strip_prefix(&format!("[{}.", own.name))?.strip_suffix(']');
+            SECTIONS.iter().filter_map(move |section| name(section))
+        })
+    }
+
+    /// The table at `section`'s place in this one, which need not be there.
+    pub(crate) fn child(&self, section: &'static Section) -> Self {
+        self.reading.table(section, self.entries)
+    }
+
     fn refuse_key(&self, name: &str, span: Range<usize>, value: &Spanned<DeValue<'_>>) {
-        let known = || self.keys().map(|key| key.name);
+        let known = || self.keys().map(|key| key.name).chain(self.children());
         let heading = self.heading();
         let shown = self.reading.shown(name, value.get_ref(), &value.span());
         let spot = Spot { key: format!("{}.{}", self.spot.key, quoted(name)), span, shown, written: true };

@@ -330,6 +330,116 @@ fn a_policy_alone() {
 }
 
 #[test]
+fn every_threshold_has_its_key() {
+    let text = r#"
+[policy.evidence]
+window = "1m"
+silent_rounds = 5
+silent_alone = "2m"
+ask_tries = 3
+idle_percent = 5
+[policy.overload]
+on_shortage = "keep"
+canary = true
+room_percent = 160
+[policy.shed]
+steps = [100, 70]
+renew = "20s"
+lasts = "1m"
+up_percent = 50
+[policy.comeback]
+reuse = 9000
+needed = "5s"
+"#;
+    let policy = policy_of_text(text, Path::new("p.toml")).unwrap();
+    let seconds = Duration::from_secs;
+    let usual = Policy::default();
+    // What gives way to what is written does so without a word.
+    assert_eq!(
+        policy.evidence,
+        crate::model::EvidencePolicy {
+            window: seconds(60),
+            silent_rounds: 5,
+            silent_alone: seconds(120),
+            silent_seen: seconds(120),
+            ask_tries: 3,
+            idle_percent: 5,
+            ..usual.evidence
+        }
+    );
+    assert_eq!(
+        policy.overload,
+        crate::model::OverloadPolicy {
+            on_shortage: crate::model::Shortage::Keep,
+            canary: true,
+            room_percent: 160,
+            room_dead_percent: 160,
+            ..usual.overload
+        }
+    );
+    assert_eq!(
+        policy.shed,
+        crate::model::ShedPolicy {
+            steps: vec![100, 70],
+            renew: seconds(20),
+            lasts: seconds(60),
+            up_percent: 50,
+            down_percent: 49,
+            blind_step: 1,
+            ..usual.shed
+        }
+    );
+    assert_eq!(
+        policy.comeback,
+        crate::model::ComebackPolicy {
+            reuse: 9000,
+            reuse_needed: 9000,
+            penalty_max: 9000,
+            needed: seconds(5),
+            ..usual.comeback
+        }
+    );
+}
+
+/// As a trace's header has them.
+#[test]
+fn thresholds_of_a_trace() {
+    let (interval, fast) = (Duration::from_secs(10), Duration::from_secs(2));
+    let of = |json: &str| policy_of_keys(&serde_json::from_str(json).unwrap(), interval, fast);
+    let policy = of(
+        r#"{"strikes":3,"evidence":{"silent_rounds":9,"window":null},"shed":{"steps":[100,50]},"overload":{"canary":true}}"#,
+    )
+    .unwrap();
+    assert_eq!((policy.strikes, policy.evidence.silent_rounds, policy.overload.canary), (3, 9, true));
+    assert_eq!(policy.evidence.window, Duration::from_secs(120));
+    assert_eq!(policy.shed.steps, [100, 50]);
+    let problems = of(r#"{"evidence":{"silent_ronds":9},"shed":{"steps":[100,100]},"overload":4}"#).unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["policy.evidence.silent_ronds", "policy.overload", "policy.shed.steps[1]"]);
+}
+
+/// A short time here lowers what is only a default there.
+#[test]
+fn defaults_give_way_in_both_directions() {
+    let policy = |text: &str| policy_of_text(text, Path::new("p.toml")).unwrap();
+    let evidence = policy("[policy.evidence]\nsilent_seen = \"5s\"\n").evidence;
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (evidence.silent_confirmed, evidence.silent_alone, evidence.silent_seen),
+        (seconds(5), seconds(5), seconds(5))
+    );
+    let evidence = policy("[policy.evidence]\nsilent_confirmed = \"2m\"\nhung_span = \"10s\"\n").evidence;
+    assert_eq!(
+        (evidence.silent_confirmed, evidence.silent_alone, evidence.silent_seen),
+        (seconds(120), seconds(120), seconds(120))
+    );
+    assert_eq!((evidence.hung_idle_span, evidence.hung_span), (seconds(10), seconds(10)));
+    assert_eq!(policy("[policy]\nprobation = \"3s\"\n").comeback.needed, seconds(3));
+    assert_eq!(policy("[policy.shed]\nlasts = \"30s\"\n").shed.renew, seconds(10));
+    assert_eq!(policy("[policy.overload]\nfull_percent = 40\n").overload.path_percent, 40);
+}
+
+#[test]
 fn where_the_configuration_is() {
     let folder = folder();
     let here = folder.path().join("tsig.key");

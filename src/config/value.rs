@@ -68,7 +68,9 @@ impl<'r> Value<'r> {
 
     /// A whole number within the key's bounds.
     pub(crate) fn count(&self) -> Option<Found<u32>> {
-        let Takes::Count(from, to) = self.takes else { unreachable!("asked of keys that take a count") };
+        let (Takes::Count(from, to) | Takes::Percent(from, to) | Takes::Percents(from, to)) = self.takes else {
+            unreachable!("asked of keys that take a count")
+        };
         let bounds = format!("write a whole number from {from} to {to}");
         let Some(integer) = self.toml.as_integer() else {
             let quotes = if self.toml.is_str() { ", without quotes" } else { "" };
