@@ -70,17 +70,18 @@ impl State {
     }
 }
 
+/// What every pool is looked at by.
+pub(super) struct Light<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) situation: &'a Situation<'a>,
+    pub(super) index: &'a Index<'a>,
+    pub(super) sight: &'a Sight,
+    pub(super) findings: &'a Findings<'a>,
+}
+
 /// Looks at one pool and brings its overload latch and its calm load up to now.
-pub(super) fn look(
-    policy: &Policy,
-    situation: &Situation<'_>,
-    index: &Index<'_>,
-    sight: &Sight,
-    findings: &Findings<'_>,
-    memory: &Memory,
-    pool: &Pool,
-    of_pool: &mut PoolMemory,
-) -> Crowd {
+pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mut PoolMemory) -> Crowd {
+    let Light { policy, situation, index, sight, findings } = *light;
     let mut crowd = Crowd {
         serving: Vec::new(),
         answering: Vec::new(),

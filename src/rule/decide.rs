@@ -7,7 +7,7 @@ use crate::model::{
     RuleId, RuleSet, Situation, Time, Withdrawal,
 };
 
-use super::crowd::{self, Crowd, State};
+use super::crowd::{self, Crowd, Light, State};
 use super::findings::Findings;
 use super::guard::{ApprovedPlan, Authority, Grounds, Refusal, admit, approve};
 use super::index::Index;
@@ -99,9 +99,10 @@ pub(super) fn decide<'a>(
         std::mem::take(&mut memory.holds).into_iter().map(|hold| (hold.node, hold.pool, hold.guard)).collect();
     let anchored_at = memory.anchored_at;
     memory.pools.retain(|id, _| situation.fleet.pools.contains_key(id));
+    let light = Light { policy, situation, index, sight, findings };
     for pool in situation.fleet.pools.values() {
         let mut of_pool = memory.pools.remove(&pool.id).unwrap_or_default();
-        let crowd = crowd::look(policy, situation, index, sight, findings, memory, pool, &mut of_pool);
+        let crowd = crowd::look(&light, memory, pool, &mut of_pool);
         let view = View { policy, situation, index, sight, pool, findings, crowd: &crowd, anchored_at, told: &told };
         let mut gone = BTreeSet::new();
         if let Some(published) = situation.published.get(&pool.id) {

@@ -114,10 +114,9 @@ impl Desk<'_> {
         let (now, then) = (self.share(shed.step), self.share(shed.step - 1));
         let limit = u64::from(limits.down_percent) * 10;
         let dead = self.dead(gone);
-        if let Some(milli) = crowd.room.after(&dead, then).filter(|_| !dead.is_empty()) {
-            if milli > u64::from(self.policy.overload.room_percent) * 10 {
-                return None;
-            }
+        let room = u64::from(self.policy.overload.room_percent) * 10;
+        if !dead.is_empty() && crowd.room.after(&dead, then).is_some_and(|milli| milli > room) {
+            return None;
         }
         match crowd.mean_milli {
             Some(mean) => {

@@ -2,7 +2,7 @@
 
 use crate::model::{
     ActionKind, Evidence, Failing, Guard, Node, NodeMemory, Pin, PinState, PoolMemory, PublishedSets, Request,
-    RequestKind, Round, RuleId, RuleSet, Time, Withdrawal,
+    RequestKind, Round, RuleId, RuleSet, Streak, Time, Withdrawal,
 };
 
 use super::decide::Desk;
@@ -186,10 +186,9 @@ impl Desk<'_> {
     fn worth_of_strikes(&self, memory: &NodeMemory) -> Worth {
         let recent = &memory.recent;
         let limits = &self.policy.evidence;
-        if let Some(silence) = recent.silence.filter(|silence| silence.rounds >= STEADY) {
-            if silence.until.since(silence.since) >= limits.silent_alone {
-                return Worth::Hard { confirmed: false };
-            }
+        let lasts = |span: &Streak| span.rounds >= STEADY && span.until.since(span.since) >= limits.silent_alone;
+        if recent.silence.as_ref().is_some_and(lasts) {
+            return Worth::Hard { confirmed: false };
         }
         let steady = recent.service.filter(|service| service.any.rounds >= STEADY);
         match steady {
