@@ -27,6 +27,8 @@ const RENEW: Duration = Duration::from_secs(60);
 /// Old rows that go after each tick, besides twice as many as the tick has written: enough to catch up, few enough not to
 /// hold up the next.
 const PRUNE_ROWS: usize = 2000;
+/// Rounds of one node under way at once at the most.
+pub const OVERLAP: u32 = 8;
 /// Rounds that may wait to be judged, per node; the oldest are dropped.
 const BACKLOG: usize = 32;
 
@@ -56,7 +58,9 @@ pub async fn run(
     let (results, mut inbox) = mpsc::channel::<Event>(1024);
     let mut work = JoinSet::new();
     let mut proofs = JoinSet::new();
-    let mut busy: BTreeSet<NodeId> = BTreeSet::new();
+    let mut under_way: BTreeMap<NodeId, u32> = BTreeMap::new();
+    // Whom the last judgement doubts.
+    let mut fast: Vec<NodeId> = Vec::new();
     let mut asking = false;
     // Other people's hosts are asked once an interval while all is well.
     let mut anchors_due = Instant::now();
@@ -76,7 +80,9 @@ pub async fn run(
         };
         match event {
             Event::Round(round) => {
-                busy.remove(&round.node);
+                if let Some(count) = under_way.get_mut(&round.node) {
+                    *count = count.saturating_sub(1);
+                }
                 if round.failed() {
                     // Whose fault it was, the anchors tell, and they must be asked after it.
                     anchors_due = Instant::now();
@@ -91,9 +97,11 @@ pub async fn run(
                 gathered.anchors = anchors.or(gathered.anchors);
             }
             Event::NodesDue => {
-                for id in schedule.due() {
-                    // A node whose last round still runs is late, not lost: the round's own deadline ends it.
-                    if busy.insert(id.clone()) {
+                for id in schedule.due(&fast, tick_every) {
+                    let count = under_way.entry(id.clone()).or_default();
+                    // Rounds overlap: what hangs for as long as its time-out lets it must not keep the next from being begun.
+                    if *count < OVERLAP {
+                        *count += 1;
                         let (node, prober, results) = (nodes[&id].clone(), prober.clone(), results.clone());
                         work.spawn(async move {
                             let round = prober.round(&node).await;
@@ -136,6 +144,8 @@ pub async fn run(
                 match report {
                     Some(Ok(report)) => {
                         gathered = Gathered::default();
+                        fast.clone_from(&report.judgement.probe.fast);
+                        schedule.hurry(&fast, tick_every);
                         tell(&report);
                         for (intent, plan) in report.to_prove() {
                             let pool = shell.config().fleet.pools[&plan.pool].clone();
@@ -248,8 +258,20 @@ impl Schedule {
         self.due.first().map_or_else(|| Instant::now() + self.every, |(at, _)| *at)
     }
 
-    /// Takes the nodes that are due, and sets each one's next time from the one it had.
-    fn due(&mut self) -> Vec<NodeId> {
+    /// Nodes in doubt are not waited for until their next regular turn.
+    fn hurry(&mut self, fast: &[NodeId], within: Duration) {
+        let soonest = Instant::now() + within;
+        let late = |(at, node): &(Instant, NodeId)| *at > soonest && fast.binary_search(node).is_ok();
+        let moved: Vec<(Instant, NodeId)> = self.due.iter().filter(|one| late(one)).cloned().collect();
+        for (at, node) in moved {
+            self.due.remove(&(at, node.clone()));
+            self.due.insert((soonest, node));
+        }
+    }
+
+    /// Takes the nodes that are due, and sets each one's next time from the one it had: for those in doubt, `fast`, after
+    /// `fast_every`.
+    fn due(&mut self, fast: &[NodeId], fast_every: Duration) -> Vec<NodeId> {
         let now = Instant::now();
         let mut due = Vec::new();
         while let Some((at, _)) = self.due.first() {
@@ -257,9 +279,10 @@ impl Schedule {
                 break;
             }
             let Some((at, node)) = self.due.pop_first() else { break };
-            let mut next = at + self.every;
+            let every = if fast.binary_search(&node).is_ok() { fast_every } else { self.every };
+            let mut next = at + every;
             while next <= now {
-                next += self.every;
+                next += every;
             }
             due.push(node.clone());
             self.due.insert((next, node));

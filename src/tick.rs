@@ -479,13 +479,18 @@ impl Shell {
         let now = clock::now();
         let (version, pins) =
             self.ledger.call(move |ledger| Ok::<_, LedgerError>((ledger.data_version()?, ledger.pins(now)?))).await?;
-        let kept = self.memory.take().filter(|(_, known)| *known == version);
-        self.overtaken = kept.is_none();
-        if let Some((memory, _)) = kept {
-            return Ok((memory, pins));
+        let seen = self.memory.take();
+        self.overtaken = seen.as_ref().is_none_or(|(_, known)| *known != version);
+        match seen {
+            Some((memory, _)) if !self.overtaken => Ok((memory, pins)),
+            seen => {
+                let mut memory = self.ledger.call(|ledger| ledger.memory()).await?;
+                if let Some((seen, _)) = seen {
+                    memory.adopt_recent(&seen);
+                }
+                Ok((memory, pins))
+            }
         }
-        let memory = self.ledger.call(|ledger| ledger.memory()).await?;
-        Ok((memory, pins))
     }
 
     fn judge(&self, memory: Memory, pins: &[Pin], gathered: &Gathered) -> crate::rule::Ruling {

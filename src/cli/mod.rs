@@ -7,6 +7,7 @@ pub mod report;
 mod check;
 mod completions;
 mod demo;
+mod doubt;
 mod explain;
 mod hand;
 mod history;

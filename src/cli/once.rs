@@ -1,4 +1,4 @@
-//! `witness once`: one tick for cron.
+//! `witness once`: one tick for cron, and more of them while a node is in doubt.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::OnceArgs;
-use super::{block_on, open, print};
+use super::{block_on, doubt, open, print};
 use crate::config::Config;
 use crate::daemon::{WATCH_FOR, tell};
 use crate::exit::{Exit, Failure};
@@ -59,8 +59,10 @@ pub(super) async fn leave(ledger: &LedgerHandle, watch: LeaseGuard) -> Result<()
 async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> Result<Exit, Failure> {
     let began = clock::Stopwatch::start();
     let mut shell = open::shell(config, ledger.clone(), "once")?;
-    let gathered = observe(config, config.fleet.nodes.values()).await?;
-    let report = act(&mut shell, &gathered).await?;
+    let prober = prober(config)?;
+    let (rounds, anchors) = sweep(&prober, config.fleet.nodes.values().cloned()).await;
+    let report = act(&mut shell, &Gathered { rounds, anchors, ..Gathered::default() }).await?;
+    let report = doubt::settle(config, &mut shell, &prober, &began, report).await?;
     print(&report, config, args.json)?;
     if std::io::stdout().is_terminal() {
         // A person has just read it all.
@@ -114,15 +116,17 @@ pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report
 
 /// One round of each node, and the anchors.
 pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node>) -> Result<Gathered, Failure> {
-    let prober = Arc::new(
-        Prober::new(config.probes.clone())
-            .map_err(|error| Failure::usage(format!("failed to set up the probes: {error}")))?,
-    );
+    let (rounds, anchors) = sweep(&prober(config)?, nodes.cloned()).await;
+    Ok(Gathered { rounds, anchors, ..Gathered::default() })
+}
+
+fn prober(config: &Config) -> Result<Arc<Prober>, Failure> {
+    let prober = Prober::new(config.probes.clone())
+        .map_err(|error| Failure::usage(format!("failed to set up the probes: {error}")))?;
     for notice in prober.notices() {
         print::note(&notice);
     }
-    let (rounds, anchors) = sweep(&prober, nodes.cloned()).await;
-    Ok(Gathered { rounds, anchors, ..Gathered::default() })
+    Ok(Arc::new(prober))
 }
 
 /// Asks the name servers about everything that was written, and says what they say.

@@ -57,6 +57,7 @@ struct Slow {
     last_strike_at: Option<Time>,
     pending: Vec<Round>,
     rounds_seen: u32,
+    failed_since: Option<Time>,
     withdrawals: VecDeque<Time>,
     soft_withdrawals: VecDeque<Time>,
     /// Only where it is not in the table of observations.
@@ -75,6 +76,8 @@ struct SlowRef<'a> {
     #[serde(skip_serializing_if = "<[Round]>::is_empty")]
     pending: &'a [Round],
     rounds_seen: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_since: Option<Time>,
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
     withdrawals: &'a VecDeque<Time>,
     #[serde(skip_serializing_if = "VecDeque::is_empty")]
@@ -112,6 +115,7 @@ pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
             clean_rounds: row.get::<_, Option<u32>>(5)?.unwrap_or(0),
             clean_since: clean_since.map(Time),
             failed_rounds: row.get::<_, Option<u32>>(7)?.unwrap_or(0),
+            failed_since: slow.failed_since,
             last_strike_at: slow.last_strike_at,
             pending: slow.pending,
             rounds_seen: slow.rounds_seen,
@@ -186,6 +190,7 @@ fn save_node(
         clean_rounds,
         clean_since,
         failed_rounds,
+        failed_since,
         last_strike_at,
         pending,
         rounds_seen,
@@ -222,6 +227,7 @@ fn save_node(
         last_strike_at: *last_strike_at,
         pending,
         rounds_seen: *rounds_seen,
+        failed_since: *failed_since,
         withdrawals,
         soft_withdrawals,
         last_round: inline,
@@ -287,6 +293,7 @@ pub(crate) fn rescue(db: &Connection, judgement: i64) -> Result<usize, Trouble> 
             last_strike_at: slow.last_strike_at,
             pending: &slow.pending,
             rounds_seen: slow.rounds_seen,
+            failed_since: slow.failed_since,
             withdrawals: &slow.withdrawals,
             soft_withdrawals: &slow.soft_withdrawals,
             last_round: round.as_ref(),

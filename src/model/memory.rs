@@ -66,6 +66,8 @@ pub struct NodeMemory {
     pub clean_since: Option<Time>,
     /// How many of the newest conclusive rounds failed, in a row.
     pub failed_rounds: u32,
+    /// Since when they do: when the first of them was begun.
+    pub failed_since: Option<Time>,
     /// When it was seen to have left DNS by our own decision, in the last 24 h, oldest first.
     pub withdrawals: VecDeque<Time>,
     /// Those of them that were for soft evidence.
@@ -185,6 +187,7 @@ impl Memory {
             move_some(&mut node.standing_since);
             move_some(&mut node.last_strike_at);
             move_some(&mut node.clean_since);
+            move_some(&mut node.failed_since);
             for strike in &mut node.strikes {
                 strike.at = strike.at.shifted(step_ms);
             }

@@ -128,6 +128,8 @@ impl Case<'_> {
             recent.silence.map(|silence| silence.since),
             recent.service.map(|service| service.any.since),
             recent.doubt_since,
+            // It may have been failing before there was anybody to gather evidence.
+            self.memory.failed_since,
         ];
         let since = begun.into_iter().flatten().min();
         since.is_none_or(|since| self.sight.now.since(since) >= self.policy.evidence.silent_alone)

@@ -106,10 +106,12 @@ impl NodeMemory {
         self.rounds_seen = policy.warmup_rounds.min(self.rounds_seen.saturating_add(1));
         if round.failed() {
             self.failed_rounds = self.failed_rounds.saturating_add(1);
+            self.failed_since.get_or_insert(round.started);
             self.clean_rounds = 0;
             self.clean_since = None;
         } else {
             self.failed_rounds = 0;
+            self.failed_since = None;
             self.clean_rounds = self.clean_rounds.saturating_add(1);
             self.clean_since.get_or_insert(round.finished);
         }

@@ -1,8 +1,8 @@
 //! What is to become of one node, guards aside.
 
 use crate::model::{
-    ActionKind, Evidence, Failing, Guard, Node, NodeMemory, Pin, PinState, PoolMemory, PublishedSets, Request,
-    RequestKind, Round, RuleId, RuleSet, Streak, Time, Withdrawal,
+    ActionKind, Evidence, Failing, Fault, Guard, Node, NodeMemory, Observation, Pin, PinState, PoolMemory,
+    PublishedSets, Request, RequestKind, Round, RuleId, RuleSet, Streak, Strike, Time, Withdrawal,
 };
 
 use super::decide::Desk;
@@ -193,8 +193,37 @@ impl Desk<'_> {
         let steady = recent.service.filter(|service| service.any.rounds >= STEADY);
         match steady {
             Some(service) if service.failing == Failing::Refused => Worth::Hard { confirmed: true },
-            steady => Worth::Soft { whole: steady.is_some() },
+            Some(_) => Worth::Soft { whole: true },
+            // Another process saw most of it, and all that is left of that are its strikes.
+            None => self.worth_of_run(memory),
         }
+    }
+
+    /// What the strikes of failing rounds in a row are worth by themselves: for those who look once a minute, each time in
+    /// a process of its own.
+    fn worth_of_run(&self, memory: &NodeMemory) -> Worth {
+        let convict = &self.policy.convict;
+        let Some(since) = memory.failed_since.filter(|_| memory.failed_rounds >= STEADY) else {
+            return Worth::Soft { whole: false };
+        };
+        let run: Vec<&Strike> = memory.strikes.iter().filter(|strike| strike.at >= since).collect();
+        if run.len() < STEADY as usize || !run.iter().all(|strike| strike.is_from(convict)) {
+            return Worth::Soft { whole: false };
+        }
+        let faults = || run.iter().flat_map(|strike| &strike.faults);
+        if faults().filter(|(probe, _)| convict.contains(probe)).all(|(_, fault)| *fault == Fault::Refused) {
+            return Worth::Hard { confirmed: true };
+        }
+        let dead = |round: &Round| {
+            !round.observations.iter().any(Observation::is_sign_of_life)
+                && run.iter().all(|strike| round.observations.iter().all(|one| strike.is_from(&[one.probe])))
+        };
+        let lasts = self.sight.now.since(since) >= self.policy.evidence.silent_alone;
+        if lasts && memory.last_round.as_ref().is_some_and(dead) && !faults().any(|(_, fault)| fault.is_sign_of_life())
+        {
+            return Worth::Hard { confirmed: false };
+        }
+        Worth::Soft { whole: true }
     }
 
     /// A node that was to go and is still in.

@@ -52,6 +52,23 @@ pub struct Outcome {
     pub intent: Option<i64>,
 }
 
+impl Report {
+    /// This report as the last of several that belong together, `earlier` being those before it. What failed earlier was
+    /// tried again since, so only what failed now did.
+    #[must_use]
+    pub fn after(mut self, earlier: Self) -> Self {
+        fn before<T>(list: &mut Vec<T>, mut earlier: Vec<T>) {
+            earlier.append(list);
+            *list = earlier;
+        }
+        before(&mut self.judgement.actions, earlier.judgement.actions);
+        before(&mut self.judgement.strikes, earlier.judgement.strikes);
+        before(&mut self.settled, earlier.settled);
+        before(&mut self.changes, earlier.changes);
+        Self { held_before: earlier.held_before, ..self }
+    }
+}
+
 impl Outcome {
     /// Whether the registrar said yes, so that the name servers are to show it.
     #[must_use]

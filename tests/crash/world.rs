@@ -335,6 +335,7 @@ name = "test"
 database = "witness.db"
 interval = "400ms"
 fast_interval = "100ms"
+once_deadline = "5050ms"
 anchors = []
 
 [policy]

@@ -103,6 +103,7 @@ name = \"{name}\"
 database = \"{name}.db\"
 interval = \"{interval}\"
 fast_interval = \"500ms\"
+once_deadline = \"25s\"
 anchors = [{anchors}]
 
 [policy]

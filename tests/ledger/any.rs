@@ -108,7 +108,7 @@ pub(crate) fn rule() -> impl Strategy<Value = RuleId> {
 pub(crate) fn node_memory(of: usize) -> impl Strategy<Value = NodeMemory> {
     (
         (standing(), option::of(time()), vec(strike(), 0..4), option::of(any_round(of))),
-        (any::<u32>(), option::of(time()), any::<u32>()),
+        (any::<u32>(), option::of(time()), any::<u32>(), option::of(time())),
         (option::of(time()), vec(any_round(of), 0..3), any::<u32>(), vec(time(), 0..3)),
     )
         .prop_map(|(first, counts, last)| NodeMemory {
@@ -119,6 +119,7 @@ pub(crate) fn node_memory(of: usize) -> impl Strategy<Value = NodeMemory> {
             clean_rounds: counts.0,
             clean_since: counts.1,
             failed_rounds: counts.2,
+            failed_since: counts.3,
             last_strike_at: last.0,
             pending: last.1,
             rounds_seen: last.2,

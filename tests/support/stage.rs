@@ -51,6 +51,7 @@ impl Stage {
             r#"[witness]
 name = "home"
 interval = "60s"
+once_deadline = "9s"
 anchors = []
 
 [policy]

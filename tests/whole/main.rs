@@ -28,7 +28,7 @@ impl Scene {
         let folder = temporary.path().to_owned();
         let fleet = Fleet::start(&FleetConfig { ttl: 1, ssh: false, ..FleetConfig::new(&folder) }).unwrap();
         let mut text = format!(
-            "[witness]\nname = \"test\"\ndatabase = \"witness.db\"\ninterval = \"1s\"\nfast_interval = \"1s\"\nanchors = []\n\n\
+            "[witness]\nname = \"test\"\ndatabase = \"witness.db\"\ninterval = \"1s\"\nfast_interval = \"1s\"\nonce_deadline = \"9s\"\nanchors = []\n\n\
              [policy]\nstrike_spacing = \"10ms\"\nprobation = \"1s\"\n\n\
              [probes.https]\nurl = \"https://files.example.com:{}/.witness/health\"\nca_file = \"ca.pem\"\n\n\
              [[pools]]\nname = \"files\"\nzone = \"example.com\"\nrecords = [\"@\", \"files\"]\nttl = \"1s\"\nregistrar = \"it\"\n\

@@ -1,0 +1,75 @@
+//! What `once` does while a node is in doubt: it looks again, as fast as the daemon would, for as long as it has time.
+//!
+//! Cron comes back in a minute at the earliest. A death that is settled now need not wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::once::act;
+use crate::clock::Stopwatch;
+use crate::config::Config;
+use crate::daemon::OVERLAP;
+use crate::exit::Failure;
+use crate::model::{AnchorRound, NodeId, Round};
+use crate::probe::{Observe, Prober};
+use crate::tick::{Gathered, Report, Shell};
+
+/// What came back of what was asked.
+enum Seen {
+    Round(Round),
+    Anchors(Option<AnchorRound>),
+}
+
+/// Rounds of the nodes in doubt every `fast_interval`, and a tick over what came in, until nobody is in doubt or the time
+/// until `once_deadline` would not do for another round. Returns the reports of all ticks, as one.
+pub(super) async fn settle(
+    config: &Config,
+    shell: &mut Shell,
+    prober: &Arc<Prober>,
+    began: &Stopwatch,
+    mut report: Report,
+) -> Result<Report, Failure> {
+    let every = config.policy.fast_interval;
+    let last_start = config.witness.once_deadline.saturating_sub(config.probes.deadline() + every);
+    let mut work: JoinSet<Seen> = JoinSet::new();
+    let mut under_way: BTreeMap<NodeId, u32> = BTreeMap::new();
+    let mut ticker = interval(every.max(Duration::from_millis(1)));
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker.tick().await;
+    while !report.judgement.probe.fast.is_empty() && (began.elapsed() < last_start || !work.is_empty()) {
+        ticker.tick().await;
+        let mut gathered = Gathered::default();
+        while let Some(seen) = work.try_join_next() {
+            match seen.map_err(|error| Failure::failed(format!("failed to probe, by a mistake in it: {error}")))? {
+                Seen::Round(round) => {
+                    if let Some(count) = under_way.get_mut(&round.node) {
+                        *count = count.saturating_sub(1);
+                    }
+                    gathered.rounds.push(round);
+                }
+                Seen::Anchors(anchors) => gathered.anchors = anchors.or(gathered.anchors),
+            }
+        }
+        if !gathered.rounds.is_empty() || gathered.anchors.is_some() {
+            report = act(shell, &gathered).await?.after(report);
+        }
+        if began.elapsed() >= last_start {
+            continue;
+        }
+        for id in &report.judgement.probe.fast {
+            let count = under_way.entry(id.clone()).or_default();
+            let Some(node) = config.fleet.nodes.get(id).filter(|_| *count < OVERLAP) else { continue };
+            *count += 1;
+            let (node, prober) = (node.clone(), prober.clone());
+            work.spawn(async move { Seen::Round(prober.round(&node).await) });
+        }
+        // Whose fault the failures are, the anchors tell, and they must be asked after them.
+        let prober = prober.clone();
+        work.spawn(async move { Seen::Anchors(Observe::anchors(&*prober).await) });
+    }
+    Ok(report)
+}
