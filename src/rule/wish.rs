@@ -203,11 +203,13 @@ impl Desk<'_> {
     /// a process of its own.
     fn worth_of_run(&self, memory: &NodeMemory) -> Worth {
         let convict = &self.policy.convict;
-        let Some(since) = memory.failed_since.filter(|_| memory.failed_rounds >= STEADY) else {
+        // Whoever lets fewer strikes nominate says that fewer are steady.
+        let steady = STEADY.min(self.policy.strikes.max(1));
+        let Some(since) = memory.failed_since.filter(|_| memory.failed_rounds >= steady) else {
             return Worth::Soft { whole: false };
         };
         let run: Vec<&Strike> = memory.strikes.iter().filter(|strike| strike.at >= since).collect();
-        if run.len() < STEADY as usize || !run.iter().all(|strike| strike.is_from(convict)) {
+        if run.len() < steady as usize || !run.iter().all(|strike| strike.is_from(convict)) {
             return Worth::Soft { whole: false };
         }
         let faults = || run.iter().flat_map(|strike| &strike.faults);

@@ -14,11 +14,13 @@ use witness_lab::node::Mode;
 
 use crate::world::{Nodes, World};
 
-/// A rule that is quick and still has everything in it: strikes, warm-up, spacing, probation.
+/// A rule that is quick and still has everything in it: strikes, warm-up, spacing, probation, a penalty for coming and
+/// going that is soon forgotten.
 fn quick(text: String) -> String {
     text.replace("strike_spacing = \"0s\"", "strike_spacing = \"150ms\"")
         .replace("warmup_rounds = 0", "warmup_rounds = 2")
         .replace("probation = \"0s\"", "probation = \"1s\"")
+        .replace("[probes.https]", "[policy.comeback]\nhalf_life = \"1s\"\n\n[probes.https]")
 }
 
 fn strikes(world: &World) -> i64 {

@@ -46,7 +46,9 @@ fn while_every_probe_hangs() {
     for signal in [Signal::TERM, Signal::INT] {
         let world = World::with(&nodes, |text| {
             let ssh = format!("[probes.ssh]\nport = {}\ntimeout = \"45s\"\n\n[[pools]]", nodes.fleet.ssh_port());
-            text.replace("timeout = \"4s\"", "timeout = \"45s\"").replacen("[[pools]]", &ssh, 1)
+            text.replace("timeout = \"4s\"", "timeout = \"45s\"")
+                .replace("once_deadline = \"4100ms\"", "once_deadline = \"50s\"")
+                .replacen("[[pools]]", &ssh, 1)
         });
         let seen = |of: fn(&witness_lab::node::Seen) -> u64| -> u64 {
             nodes.fleet.nodes.iter().map(|node| of(&node.seen())).min().unwrap()

@@ -335,7 +335,7 @@ name = "test"
 database = "witness.db"
 interval = "400ms"
 fast_interval = "100ms"
-once_deadline = "5050ms"
+once_deadline = "4100ms"
 anchors = []
 
 [policy]
