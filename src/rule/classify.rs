@@ -89,16 +89,17 @@ pub(super) fn classify(policy: &EvidencePolicy, sight: &Sight, memory: &NodeMemo
 
 fn count(policy: &EvidencePolicy, memory: &NodeMemory) -> Counted {
     let recent = &memory.recent;
-    // One silent round is a lost packet or two; from the second on it is a silence.
-    let silence = recent.silence.filter(|silence| silence.rounds >= 2).map(|silence| silence.since);
-    let refused = |check: &Check| {
-        let streak = recent.service.filter(|service| service.failing == Failing::Refused);
+    // What came after the last sign of life may be the beginning of a death, and counts once there is another sign.
+    let trails = |check: &Check| recent.life_at.is_none_or(|life| check.at > life);
+    // Nor are a port that is refused and a service that answers wrongly each time: overload mixes.
+    let steady = |check: &Check| {
+        let streak = recent.service.filter(|service| service.failing != Failing::Unanswered);
         streak.is_some_and(|service| check.at >= service.same.since)
     };
     let pings_pass = recent.checks.iter().any(|check| check.probe == ProbeKind::Ping && !check.failed);
     let mut counted = Counted::default();
     for check in recent.checks.iter().rev() {
-        if silence.is_some_and(|since| check.at > since) || (check.failed && refused(check)) {
+        if trails(check) || (check.failed && steady(check)) {
             continue;
         }
         let is_service = check.service;

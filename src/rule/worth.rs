@@ -3,12 +3,13 @@
 //! Hard evidence is acted on when others confirm it, or when acting would do no harm were it wrong. Soft evidence is acted on
 //! when it is one node's alone, and the others can carry its share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::{Evidence, Guard, NodeId, NodeMemory, Shortage};
 
-use super::classify::percent;
+use super::classify::{Finding, percent};
 use super::decide::Desk;
 
 /// On what ground a change is wanted.
@@ -214,7 +215,7 @@ impl Desk<'_> {
                 ),
                 _ => Ok(()),
             },
-            None if whole || limits.canary || self.is_alone(node) => Ok(()),
+            None if whole || limits.canary || self.is_sporadic(node) || self.is_half_dead(node) => Ok(()),
             None => Refused::aloud(
                 Guard::Capacity,
                 "it serves some of its clients, and without load figures nobody knows whether the others could"
@@ -244,8 +245,23 @@ impl Desk<'_> {
         self.findings.of(node).is_some_and(|finding| finding.class == Evidence::Broken)
     }
 
-    /// Whether the trouble of the window is this node's alone: an overload strikes all, if the weakest first.
-    fn is_alone(&self, node: &NodeId) -> bool {
+    /// Whether one of its addresses shows no sign of life, round after round: to whoever has been given that one it is dead.
+    fn is_half_dead(&self, node: &NodeId) -> bool {
+        let Some(memory) = self.nodes.get(node).filter(|memory| memory.failed_rounds >= 3) else { return false };
+        let Some(round) = &memory.last_round else { return false };
+        let mut lives: BTreeMap<IpAddr, bool> = BTreeMap::new();
+        for seen in &round.observations {
+            *lives.entry(seen.address).or_default() |= seen.is_sign_of_life();
+        }
+        lives.len() > 1 && lives.values().any(|lives| !lives)
+    }
+
+    /// Whether the trouble of the window is this node's alone, and now and then: an overload strikes all, if the weakest
+    /// first, and once it strikes it does so in every minute.
+    fn is_sporadic(&self, node: &NodeId) -> bool {
+        if self.findings.of(node).is_none_or(Finding::is_soft) {
+            return false;
+        }
         let few = |memory: &NodeMemory| memory.strikes.len() <= self.policy.strikes as usize / 4;
         self.crowd.serving.iter().filter(|id| *id != node).all(|id| self.nodes.get(id).is_none_or(few))
     }

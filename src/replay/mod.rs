@@ -2,23 +2,25 @@
 //!
 //! It reads the trace format line by line. What a line means is decided here; what follows from it, by the rule alone.
 
+mod lines;
+mod open;
+mod said;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config::policy_of_keys;
 use crate::model::{
-    Abilities, AnchorRound, ClockReading, Fault, Fleet, Judgement, Measured, Memory, Name, Node, NodeId, Observation,
-    Outcome, OwnFault, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Round, SetKey,
-    Situation, Stage, Time, TlsFault,
+    Abilities, AnchorRound, Ask, ClockReading, Fleet, LoadFigure, Memory, Name, Node, NodeId, Observation, Pin,
+    PinState, Policy, Pool, PoolId, PublishedSets, RecordSet, Round, SetKey, Situation, Time,
 };
 use crate::rule::{judge, sets_of};
 
-/// A round whose first observation is older than this waits for no more.
-const ROUND_MS: i64 = 10_000;
+use open::OpenRounds;
 
 /// Why a line cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,10 +60,12 @@ struct World {
     witness: Option<String>,
     published: BTreeMap<PoolId, PublishedSets>,
     pins: Vec<Pin>,
-    open: BTreeMap<NodeId, Vec<Observation>>,
-    /// Which probes each node's rounds have been seen to have.
-    kinds: BTreeMap<NodeId, BTreeSet<ProbeKind>>,
+    can: Abilities,
+    open: BTreeMap<NodeId, OpenRounds>,
     rounds: Vec<Round>,
+    sightings: Vec<(NodeId, Observation)>,
+    loads: Vec<LoadFigure>,
+    asks: Vec<Ask>,
     anchors: Option<AnchorRound>,
     has_anchors: bool,
     last_ms: i64,
@@ -82,6 +86,8 @@ struct Header {
     witnesses: Vec<String>,
     #[serde(default)]
     policy: Map<String, Value>,
+    #[serde(flatten)]
+    can: Abilities,
     #[serde(default)]
     interval_ms: Option<u64>,
     #[serde(default)]
@@ -150,9 +156,12 @@ impl Replay {
             "dns" => world.published(&line)?,
             "clock" => world.clock(&line),
             "op" => world.operator(&line)?,
-            "tick" => return Ok(Some(world.tick().to_string())),
-            // Of no meaning to the rule: load figures, votes, what was done and what was true.
-            "load" | "ask" | "vote" | "act" | "truth" | "expect" | "end" => {}
+            "load" => world.loads.push(lines::load(world.node(&line)?, world.now().wall, &line.rest)),
+            "ask" => world.asks.push(lines::ask(world.node(&line)?, world.now().wall, &line.rest)?),
+            "vote" => world.voted(&line)?,
+            "tick" => return Ok(Some(world.tick())),
+            // Not for the rule to know: what was done, what was true, what is expected.
+            "act" | "truth" | "expect" | "end" => {}
             other => *self.ignored.entry(other.to_owned()).or_default() += 1,
         }
         Ok(None)
@@ -179,9 +188,9 @@ impl World {
             })?,
         };
         let mut nodes = BTreeMap::new();
-        for (node, number) in header.fleet.into_iter().zip(1u16..) {
+        for (node, number) in header.fleet.into_iter().zip(1u128..) {
             // Addresses are no part of a trace; these stand for the nodes and go nowhere.
-            let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number));
+            let address = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | number));
             let made = Node {
                 id: node.n.clone(),
                 addresses: vec![address],
@@ -215,9 +224,12 @@ impl World {
             witness: header.witnesses.into_iter().next(),
             published,
             pins: Vec::new(),
+            can: header.can,
             open: BTreeMap::new(),
-            kinds: BTreeMap::new(),
             rounds: Vec::new(),
+            sightings: Vec::new(),
+            loads: Vec::new(),
+            asks: Vec::new(),
             anchors: None,
             has_anchors: false,
             last_ms: 0,
@@ -233,11 +245,11 @@ impl World {
 
     fn node(&self, line: &Line) -> Result<NodeId, String> {
         let text = line.rest.get("n").and_then(Value::as_str).unwrap_or_default();
-        let id = self.fleet.nodes.keys().find(|id| id.as_str() == text);
-        id.cloned().ok_or_else(|| format!("there is no node {text:?} in the header's fleet"))
+        let known = Name::new(text).ok().filter(|id| self.fleet.nodes.contains_key(id));
+        known.ok_or_else(|| format!("there is no node {text:?} in the header's fleet"))
     }
 
-    /// One probe's result. Observations of a node belong to one round until a probe comes again.
+    /// One probe's result.
     fn observed(&mut self, line: &Line) -> Result<(), String> {
         let by = line.rest.get("w").and_then(Value::as_str);
         if self.witness.as_deref().zip(by).is_some_and(|(ours, theirs)| ours != theirs) {
@@ -245,24 +257,22 @@ impl World {
             return Ok(());
         }
         let id = self.node(line)?;
-        let (probe, outcome, measured) = result(&line.rest)?;
+        let (probe, outcome, measured) = lines::observation(&line.rest)?;
         let address = self.fleet.nodes[&id].addresses[0];
         let observation = Observation { probe, address, at: self.now().wall, outcome, measured };
-        self.kinds.entry(id.clone()).or_default().insert(probe);
-        if self.open.get(&id).is_some_and(|open| open.iter().any(|one| one.probe == probe)) {
-            self.close(&id);
-        }
-        self.open.entry(id).or_default().push(observation);
+        self.open.entry(id.clone()).or_default().take(observation.clone());
+        self.sightings.push((id, observation));
         Ok(())
     }
 
-    fn close(&mut self, id: &NodeId) {
-        let Some(mut observations) = self.open.remove(id) else { return };
-        let began = |one: &Observation| one.at.minus(Duration::from_micros(u64::from(one.measured.total_us)));
-        let Some(started) = observations.iter().map(began).min() else { return };
-        let Some(finished) = observations.iter().map(|one| one.at).max() else { return };
-        observations.sort_by_key(|one| one.probe);
-        self.rounds.push(Round { node: id.clone(), started, finished, observations });
+    /// What another witness says of a node.
+    fn voted(&mut self, line: &Line) -> Result<(), String> {
+        let by = line.rest.get("w").and_then(Value::as_str);
+        if self.witness.as_deref().zip(by).is_some_and(|(ours, theirs)| ours == theirs) {
+            return Ok(());
+        }
+        self.asks.push(lines::vote(self.node(line)?, self.now().wall, &line.rest)?);
+        Ok(())
     }
 
     /// A look at the anchors.
@@ -314,22 +324,14 @@ impl World {
         Ok(())
     }
 
-    fn tick(&mut self) -> Value {
+    fn tick(&mut self) -> String {
         let now = self.now();
-        let whole: Vec<NodeId> = self
-            .open
-            .iter()
-            .filter(|(id, open)| {
-                let has_all = self.kinds.get(*id).is_some_and(|kinds| open.len() >= kinds.len());
-                has_all || open.iter().any(|one| now.wall.0.saturating_sub(one.at.0) >= ROUND_MS)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in whole {
-            self.close(&id);
+        for (id, open) in &mut self.open {
+            open.close(id, now.wall, &mut self.rounds);
         }
         self.pins.retain(|pin| pin.until > now.wall);
-        let rounds = std::mem::take(&mut self.rounds);
+        let (rounds, sightings) = (std::mem::take(&mut self.rounds), std::mem::take(&mut self.sightings));
+        let (loads, asks) = (std::mem::take(&mut self.loads), std::mem::take(&mut self.asks));
         let ruling = judge(
             &self.policy,
             &Situation {
@@ -337,10 +339,10 @@ impl World {
                 just_started: std::mem::take(&mut self.paused),
                 fleet: &self.fleet,
                 rounds: &rounds,
-                sightings: None,
-                loads: &[],
-                asks: &[],
-                can: Abilities::default(),
+                sightings: Some(&sightings),
+                loads: &loads,
+                asks: &asks,
+                can: self.can,
                 anchors: self.anchors.take(),
                 has_anchors: self.has_anchors,
                 published: &self.published,
@@ -349,44 +351,10 @@ impl World {
             },
             std::mem::take(&mut self.memory),
         );
-        let line = as_line(self.last_ms, &ruling.judgement);
+        let line = said::line(self.last_ms, &ruling.judgement);
         self.memory = ruling.judgement.memory;
         line
     }
-}
-
-/// The judgement as one line, in the order of the contract.
-fn as_line(t: i64, judgement: &Judgement) -> Value {
-    let nodes: Vec<Value> = judgement
-        .nodes
-        .iter()
-        .map(|node| {
-            json!({
-                "n": node.node, "verdict": node.verdict, "standing": node.standing,
-                "strikes": node.strikes, "rule": node.rule,
-            })
-        })
-        .collect();
-    let actions: Vec<Value> = judgement
-        .actions
-        .iter()
-        .map(|action| {
-            let mut said = json!({"a": action.kind, "n": action.node, "rule": action.rule, "why": action.why});
-            if let (Some(step), Some(said)) = (action.step, said.as_object_mut()) {
-                said.insert("step".to_owned(), step.into());
-            }
-            said
-        })
-        .collect();
-    let holds: Vec<Value> = judgement
-        .holds
-        .iter()
-        .map(|hold| json!({"a": hold.kind, "n": hold.node, "guard": hold.guard, "why": hold.why}))
-        .collect();
-    json!({
-        "t": t, "fleet": judgement.fleet, "vantage": judgement.vantage, "nodes": nodes,
-        "probe": judgement.probe, "actions": actions, "holds": holds,
-    })
 }
 
 fn publish(fleet: &Fleet, ids: &BTreeSet<NodeId>, ttl: u32) -> BTreeMap<PoolId, PublishedSets> {
@@ -402,61 +370,4 @@ fn publish(fleet: &Fleet, ids: &BTreeSet<NodeId>, ttl: u32) -> BTreeMap<PoolId, 
         sets
     };
     fleet.pools.values().map(|pool| (pool.id.clone(), of_pool(pool))).collect()
-}
-
-fn result(rest: &Map<String, Value>) -> Result<(ProbeKind, Outcome, Measured), String> {
-    let text = |key: &str| rest.get(key).and_then(Value::as_str);
-    let number = |key: &str| rest.get(key).and_then(Value::as_u64);
-    let micros = |key: &str| number(key).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-    let small = |key: &str| number(key).map(|number| u16::try_from(number).unwrap_or(u16::MAX));
-    let probe = match text("p") {
-        Some("https") => ProbeKind::Https,
-        Some("icmp" | "ping") => ProbeKind::Ping,
-        Some("ssh") => ProbeKind::Ssh,
-        other => return Err(format!("\"p\" must be https, icmp or ssh, unlike {other:?}")),
-    };
-    let measured = Measured {
-        connect_us: micros("connect_us"),
-        secure_us: micros("tls_us"),
-        first_byte_us: micros("ttfb_us").or_else(|| micros("banner_us")),
-        total_us: micros("total_us").unwrap_or(0),
-        status: small("status"),
-        sent: small("sent"),
-        received: small("got"),
-        rtt_us: micros("rtt_us"),
-        ..Measured::default()
-    };
-    let status = measured.status;
-    let outcome = match text("o") {
-        None if probe == ProbeKind::Ping => match measured.received {
-            Some(0) => Outcome::Failed(Fault::Lost),
-            Some(_) => Outcome::Passed,
-            None => return Err("an echo needs \"sent\" and \"got\"".to_owned()),
-        },
-        Some("ok" | "slow") => Outcome::Passed,
-        Some("refused") => Outcome::Failed(Fault::Refused),
-        Some("timeout") => Outcome::Failed(timeout(probe, text("stage"))),
-        Some("unreach") => Outcome::Failed(Fault::Unreachable),
-        Some("reset") => Outcome::Failed(Fault::Reset),
-        Some("tls") => Outcome::Failed(Fault::Tls(TlsFault::Protocol)),
-        Some("http_4xx") => Outcome::Failed(Fault::Status(status.unwrap_or(400))),
-        Some("http_5xx") => Outcome::Failed(Fault::Status(status.unwrap_or(500))),
-        Some("shed") => Outcome::Failed(Fault::Shedding(status.unwrap_or(503))),
-        Some("body") => Outcome::Failed(Fault::Body),
-        Some("dns") => Outcome::Inconclusive(OwnFault::Dns),
-        Some("local_error") => Outcome::Inconclusive(OwnFault::NoRoute),
-        other => return Err(format!("\"o\" is no outcome that is known: {other:?}")),
-    };
-    Ok((probe, outcome, measured))
-}
-
-fn timeout(probe: ProbeKind, stage: Option<&str>) -> Fault {
-    match (probe, stage) {
-        (ProbeKind::Ping, _) => Fault::Lost,
-        (_, Some("tls")) => Fault::Timeout(Stage::Tls),
-        (_, Some("request")) => Fault::Timeout(Stage::Request),
-        (_, Some("body")) => Fault::Timeout(Stage::Body),
-        (_, Some("banner")) => Fault::Timeout(Stage::Banner),
-        _ => Fault::Timeout(Stage::Connect),
-    }
 }

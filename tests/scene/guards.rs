@@ -1,0 +1,196 @@
+//! Every guard on either side of what it goes by.
+
+use crate::scene::{Looks, Scene, Story};
+
+const DIES: i64 = 120_000;
+const LONG: i64 = 200_000;
+
+fn dead(nodes: &'static [usize], how: Looks) -> impl Fn(usize, i64) -> Looks {
+    move |node, now| if nodes.contains(&node) && now >= DIES { how } else { Looks::Fine }
+}
+
+fn full_from(start: i64) -> impl Fn(usize, i64) -> Looks {
+    move |_, now| if now >= start { Looks::Full } else { Looks::Fine }
+}
+
+#[track_caller]
+fn held(story: &Story, node: &str, guard: &str) {
+    assert!(story.is_held(node, guard), "{:?} {:?} {:?}", story.holds, story.actions, story.fleet);
+    assert!(!story.withdrawn().contains(&node), "{:?}", story.actions);
+}
+
+#[track_caller]
+fn taken(story: &Story, nodes: &[&str]) {
+    assert_eq!(story.withdrawn(), nodes, "{:?} {:?}", story.holds, story.fleet);
+}
+
+#[test]
+fn overload_costs_nobody_its_record() {
+    for load in [None, Some(97), Some(130)] {
+        let scene = Scene::of(4, full_from(60_000));
+        let scene = match load {
+            Some(load) => scene.with_load(move |_, now| if now >= 60_000 { load } else { 60 }),
+            None => scene,
+        };
+        let story = scene.run(20 * 60_000);
+        taken(&story, &[]);
+        assert!(story.fleet.contains("overload"), "{load:?}: {:?}", story.fleet);
+    }
+}
+
+#[test]
+fn the_original_rule_takes_two_of_them() {
+    let mut scene = Scene::of(4, full_from(60_000));
+    scene.policy = Some(witness::model::Policy::default().classic());
+    assert_eq!(scene.run(20 * 60_000).withdrawn().len(), 2);
+}
+
+#[test]
+fn a_witness_that_is_cut_off_convicts_nobody() {
+    let mut scene = Scene::of(4, dead(&[1, 2, 3, 4], Looks::CutOff));
+    scene.anchors = Box::new(|now| now < DIES);
+    let story = scene.run(DIES + LONG);
+    taken(&story, &[]);
+    assert!(story.fleet.contains("isolated"), "{:?}", story.fleet);
+}
+
+#[test]
+fn nobody_leaves_when_nobody_answers() {
+    let story = Scene::of(4, dead(&[1, 2, 3, 4], Looks::Silent)).with_relays().run(DIES + LONG);
+    taken(&story, &[]);
+    assert!(story.fleet.contains("dark"), "{:?}", story.fleet);
+}
+
+#[test]
+fn the_last_ones_are_kept() {
+    taken(&Scene::of(3, dead(&[1], Looks::Refused)).run(DIES + LONG), &["n1"]);
+    let story = Scene::of(3, dead(&[1, 2], Looks::Refused)).run(DIES + LONG);
+    taken(&story, &["n1"]);
+    held(&story, "n2", "keep");
+}
+
+#[test]
+fn no_more_leave_than_may() {
+    let scene = || Scene::of(8, dead(&[1, 2, 3], Looks::Refused));
+    taken(&scene().policy("max_withdrawn", 3.into()).run(DIES + LONG), &["n1", "n2", "n3"]);
+    let story = scene().run(DIES + LONG);
+    taken(&story, &["n1", "n2"]);
+    held(&story, "n3", "max-withdrawn");
+}
+
+#[test]
+fn a_silence_that_nobody_confirms_must_be_harmless_if_it_is_none() {
+    let scene = |load: u64| Scene::of(4, dead(&[2], Looks::CutOff)).with_load(move |_, _| load);
+    taken(&scene(60).run(DIES + LONG), &["n2"]);
+    let story = scene(80).run(DIES + LONG);
+    taken(&story, &[]);
+    held(&story, "n2", "unconfirmed");
+}
+
+#[test]
+fn without_figures_half_of_the_pool_must_answer() {
+    let scene =
+        |nodes| Scene::of(6, dead(nodes, Looks::CutOff)).policy("max_withdrawn", 5.into()).policy("keep", 1.into());
+    taken(&scene(&[1, 2, 3]).run(DIES + LONG), &["n1", "n2", "n3"]);
+    let story = scene(&[1, 2, 3, 4]).run(DIES + LONG);
+    assert!(story.withdrawn().len() <= 3, "{:?}", story.actions);
+    assert!(story.holds.keys().any(|(_, guard)| guard == "unconfirmed"), "{:?}", story.holds);
+}
+
+#[test]
+fn whoever_others_reach_is_partitioned() {
+    let story = Scene::of(4, dead(&[2], Looks::CutOff)).with_relays().run(DIES + 2 * LONG);
+    taken(&story, &[]);
+    assert!(story.verdicts.contains(&("n2".to_owned(), "partitioned".to_owned())), "{:?}", story.verdicts);
+}
+
+#[test]
+fn the_same_fault_on_several_is_common() {
+    let scene = |nodes| Scene::of(4, dead(nodes, Looks::Wrong)).with_load(|_, _| 40).policy("strikes", 50.into());
+    let story = scene(&[2]).run(DIES + 2 * LONG);
+    taken(&story, &["n2"]);
+    assert_eq!(story.rule("withdraw", "n2"), Some("R7.broken"));
+    let story = scene(&[2, 3]).run(DIES + 2 * LONG);
+    taken(&story, &[]);
+    assert!(story.fleet.contains("common-fault"), "{:?}", story.fleet);
+}
+
+#[test]
+fn a_node_that_says_it_has_too_much_to_do_stays() {
+    let story = Scene::of(4, dead(&[2], Looks::Shedding)).run(DIES + 20 * 60_000);
+    taken(&story, &[]);
+}
+
+#[test]
+fn ssh_alone_convicts_nobody() {
+    let story = Scene::of(4, dead(&[2], Looks::NoSsh)).run(DIES + 20 * 60_000);
+    taken(&story, &[]);
+    held(&story, "n2", "still-serves");
+}
+
+#[test]
+fn one_that_is_slow_leaves_only_if_it_is_weak_and_the_rest_can_carry_it() {
+    let scene = |own: u64, others: u64| {
+        Scene::of(4, dead(&[2], Looks::Full)).with_load(move |node, _| if node == 2 { own } else { others })
+    };
+    taken(&scene(20, 50).run(DIES + 2 * LONG), &["n2"]);
+    held(&scene(50, 50).run(DIES + 2 * LONG), "n2", "still-serves");
+    held(&scene(50, 90).run(DIES + 2 * LONG), "n2", "capacity");
+    // And nobody knows without figures.
+    held(&Scene::of(4, dead(&[2], Looks::Full)).run(DIES + 2 * LONG), "n2", "capacity");
+}
+
+#[test]
+fn what_hurt_the_others_is_undone() {
+    // As soon as n2 has left, n3 is in trouble.
+    let left = DIES + 240_000;
+    let looks = move |node, now| match node {
+        2 if now >= DIES => Looks::Full,
+        3 if now >= left => Looks::Full,
+        _ => Looks::Fine,
+    };
+    let story = Scene::of(4, looks).with_load(|node, _| if node == 2 { 15 } else { 50 }).run(left + 400_000);
+    assert_eq!(story.withdrawn(), ["n2"], "{:?} {:?}", story.actions, story.holds);
+    assert!(story.when("withdraw", "n2").unwrap() < left, "{:?}", story.actions);
+    assert_eq!(story.rule("reinstate", "n2"), Some("R5b.regret"), "{:?}", story.actions);
+    assert!(story.when("reinstate", "n2").unwrap() - left <= 120_000, "{:?}", story.actions);
+}
+
+#[test]
+fn the_ladder_goes_up_while_there_is_too_much_and_down_slowly() {
+    let over = 600_000;
+    let load = move |_: usize, now: i64| if (60_000..over).contains(&now) { 99 } else { 30 };
+    let story = Scene::of(4, |_, _| Looks::Fine).with_shed().with_load(load).run(over + 1_800_000);
+    taken(&story, &[]);
+    let steps: Vec<(i64, &str)> =
+        story.actions.iter().filter(|one| one.1 == "shed").map(|one| (one.0, one.3.as_str())).collect();
+    assert_eq!(story.steps.iter().copied().collect::<Vec<_>>(), [0, 1, 2, 3], "{steps:?}");
+    let downs: Vec<i64> = steps.iter().filter(|(_, rule)| *rule == "L2.down").map(|(at, _)| *at).collect();
+    assert!(downs[0] >= over && downs.windows(2).all(|two| two[1] - two[0] >= 300_000), "{steps:?}");
+    // Below the limits nobody is told anything.
+    let calm = Scene::of(4, |_, _| Looks::Fine).with_shed().with_load(|_, _| 80).run(600_000);
+    assert!(calm.steps.is_empty(), "{:?}", calm.actions);
+}
+
+#[test]
+fn a_pause_neither_convicts_nor_forgets() {
+    // Ten seconds before n2 would be taken, the witness stands still for a while.
+    let scene = |paused: bool| {
+        let mut scene = Scene::of(4, dead(&[2], Looks::Refused));
+        if paused {
+            scene.more.push((DIES + 8_500, serde_json::json!({"k": "clock", "wall_step_ms": 0, "pause_ms": 60_000})));
+        }
+        scene.run(DIES + LONG).when("withdraw", "n2").unwrap() - DIES
+    };
+    let (straight, paused) = (scene(false), scene(true));
+    assert!(paused > straight && paused <= straight + 40_000, "{straight} {paused}");
+}
+
+#[test]
+fn a_step_of_the_clock_convicts_nobody() {
+    for step in [-3_600_000, -5_000, 5_000, 3_600_000] {
+        let mut scene = Scene::of(4, dead(&[2], Looks::Refused));
+        scene.more.push((DIES - 20_000, serde_json::json!({"k": "clock", "wall_step_ms": step, "pause_ms": 0})));
+        taken(&scene.run(DIES + LONG), &["n2"]);
+    }
+}

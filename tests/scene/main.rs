@@ -1,0 +1,8 @@
+//! What is decided, and how soon: the rule in a closed loop, at two speeds, through the lines that `witness judge` reads.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
+
+mod guards;
+mod mistakes;
+mod scene;
+mod times;
