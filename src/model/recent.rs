@@ -72,6 +72,11 @@ pub struct ServiceStreak {
     pub failing: Failing,
     /// Those that failed like it, in a row.
     pub same: Streak,
+    /// How many of these were refused, and when the newest was. A firewall that rejects does so now and then only, since
+    /// kernels limit how often they say no; what it leaves unanswered in between is the same failure.
+    pub refused: u32,
+    /// See `refused`.
+    pub refused_at: Option<Time>,
 }
 
 /// What others said of a node since it has been silent to us.
@@ -154,6 +159,9 @@ impl Recent {
         let move_some = |at: &mut Option<Time>| *at = at.map(|at| at.shifted(step_ms));
         for check in &mut self.checks {
             check.at = check.at.shifted(step_ms);
+        }
+        if let Some(service) = &mut self.service {
+            move_some(&mut service.refused_at);
         }
         let service = self.service.iter_mut().flat_map(|service| [&mut service.any, &mut service.same]);
         for streak in

@@ -190,11 +190,11 @@ fn silent(case: &Case<'_>) -> Option<Finding> {
 fn down(case: &Case<'_>) -> Option<Finding> {
     let service = case.memory.recent.service.filter(|service| service.failing == Failing::Refused)?;
     let same = &service.same;
-    (same.rounds >= case.policy.down_rounds && span(same) >= case.policy.down_span).then(|| Finding {
+    (service.refused >= case.policy.down_rounds && span(same) >= case.policy.down_span).then(|| Finding {
         class: Evidence::Down,
         hard: true,
         confirmed: true,
-        why: format!("the service's port refused {} times over {} s", same.rounds, seconds(same)),
+        why: format!("the service's port refused {} times over {} s", service.refused, seconds(same)),
     })
 }
 

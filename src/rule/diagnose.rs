@@ -123,6 +123,9 @@ impl Case<'_> {
 
     /// Whether it fails for so long that it deserves a name, though too few of its checks say the same.
     fn lasts(&self) -> bool {
+        if self.out.is_some() {
+            return true;
+        }
         let recent = &self.memory.recent;
         let begun = [
             recent.silence.map(|silence| silence.since),

@@ -4,6 +4,7 @@
 //! and evidence does not wait for a round's slowest probe.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use crate::model::{
     Ask, AskOutcome, Check, Failing, Fault, Load, LoadFigure, Memory, Node, NodeId, Observation, Outcome, Policy,
@@ -14,6 +15,9 @@ use super::sight::Sight;
 
 /// Checks that are remembered of a node at the most, however fast somebody probes.
 const CHECKS: usize = 1024;
+/// For how long a port that was refused counts as refused while it does not answer: with rounds every 2 s, and one refusal
+/// a second to all who ask, one of a few is still met.
+const REFUSES_AGAIN: Duration = Duration::from_secs(10);
 /// Over how long a load figure is smoothed, ms: as long as its noise keeps together.
 const SMOOTH_MS: i64 = 20_000;
 
@@ -217,16 +221,28 @@ impl Recent {
         match &mut self.service {
             None => {
                 let streak = Streak::of(began.max(self.passed_at().unwrap_or(began)), at);
-                self.service = Some(ServiceStreak { any: streak, failing: how, same: streak });
+                let refused = u32::from(how == Failing::Refused);
+                let refused_at = (how == Failing::Refused).then_some(at);
+                self.service = Some(ServiceStreak { any: streak, failing: how, same: streak, refused, refused_at });
             }
             Some(service) => {
                 service.any.grow(at, by);
+                let lately = service.refused_at.is_some_and(|refused| at.since(refused) <= REFUSES_AGAIN);
+                if service.failing == Failing::Refused && how == Failing::Unanswered && lately {
+                    service.same.grow(at, by);
+                    return;
+                }
                 if is_alike(service.failing, how) {
                     service.same.grow(at, by);
                 } else {
                     service.same = Streak::of(began.max(service.any.since), at);
+                    service.refused = 0;
                 }
                 service.failing = how;
+                if how == Failing::Refused {
+                    service.refused = service.refused.saturating_add(by);
+                    service.refused_at = Some(at);
+                }
             }
         }
     }

@@ -140,7 +140,8 @@ impl Desk<'_> {
             }
             Evidence::Degraded => {
                 let since = recent.degraded?.since;
-                lasts(Some(since)).then_some((words::DEGRADED, Worth::Soft { whole: false }, since))?
+                let whole = recent.service.is_some_and(|service| service.any.rounds >= STEADY);
+                lasts(Some(since)).then_some((words::DEGRADED, Worth::Soft { whole }, since))?
             }
             Evidence::Stressed | Evidence::Shedding | Evidence::Suspect | Evidence::Fine | Evidence::NoData => {
                 return None;

@@ -112,6 +112,9 @@ strike_spacing = \"500ms\"
 probation = \"1s\"
 probation_max = \"2s\"
 
+[policy.overload]
+settle = \"2s\"
+
 [probes.https]
 url = \"https://files.example.com/.witness/health\"
 ca_file = \"ca.pem\"

@@ -114,6 +114,9 @@ probation = \"1s\"
 probation_max = \"2s\"
 {policy}
 
+[policy.overload]
+settle = \"2s\"
+
 [probes.https]
 url = \"https://{host}/.witness/health\"
 ca_file = \"ca.pem\"
