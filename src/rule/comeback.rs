@@ -83,10 +83,16 @@ impl Desk<'_> {
     pub(super) fn regrets(&self, node: &NodeId, out: &Withdrawal, memory: &NodeMemory) -> bool {
         let since = |at: Option<Time>| at.is_some_and(|at| at > out.at);
         let suffers = |id: &NodeId| {
-            let soft = self.nodes.get(id).and_then(|memory| memory.recent.soft);
-            id != node && since(soft.map(|soft| soft.since))
+            let recent = self.nodes.get(id).map(|memory| &memory.recent);
+            let soft = recent.and_then(|recent| recent.soft);
+            // Who was in doubt before does not suffer from it.
+            let before = recent.and_then(|recent| recent.doubt_since).is_some_and(|doubt| doubt <= out.at);
+            id != node && !before && since(soft.map(|soft| soft.since))
         };
+        // Whose service fails every time would carry nothing for them.
+        let fails = memory.recent.service.is_some_and(|service| service.any.rounds >= 3);
         out.soft
+            && !fails
             && out.returning_since.is_none()
             && memory.recent.silence.is_none()
             && self.sight.now.since(out.at) < self.policy.overload.regret

@@ -32,9 +32,9 @@ fn https_is_broken_while_ping_and_ssh_live() {
 
     // An error of the service's own; and one that says that it has too much to do, which is honest and no failure.
     world.node(3).set(&Mode::Status(500)).unwrap();
-    world.node(4).set(&Mode::Shedding(30)).unwrap();
     world.wait_for(&[1, 2, 4]);
     watch.wait_node("n3", "is broken", |node| node["verdict"] == "broken");
+    world.node(4).set(&Mode::Shedding(30)).unwrap();
     watch.ticks(4);
     world.assert_unchanged();
     assert!(watch.events("strike").iter().all(|strike| strike["node"] != "n4"), "shedding load is no strike");

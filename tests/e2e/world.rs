@@ -117,6 +117,11 @@ probation_max = \"2s\"
 [policy.overload]
 settle = \"2s\"
 
+# A busy machine answers late, and so do nodes that live on it.
+[policy.evidence]
+slow_connect = \"1400ms\"
+slow_extra = \"10s\"
+
 [probes.https]
 url = \"https://{host}/.witness/health\"
 ca_file = \"ca.pem\"

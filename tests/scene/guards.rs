@@ -194,3 +194,28 @@ fn a_step_of_the_clock_convicts_nobody() {
         taken(&scene.run(DIES + LONG), &["n2"]);
     }
 }
+
+#[test]
+fn two_in_trouble_each_in_its_own_way_are_no_overload() {
+    let looks = |node, now| match node {
+        1 if now >= DIES => Looks::Hung,
+        2 if now >= DIES => Looks::Wrong,
+        _ => Looks::Fine,
+    };
+    let story = Scene::of(4, looks).run(DIES + 2 * LONG);
+    assert!(!story.fleet.contains("overload"), "{:?} {:?}", story.fleet, story.actions);
+}
+
+#[test]
+fn what_serves_nobody_is_not_put_back_for_the_others() {
+    // n2 answers wrongly and leaves; then n3 is in trouble.
+    let looks = |node, now| match node {
+        2 if now >= DIES => Looks::Wrong,
+        3 if now >= DIES + 220_000 => Looks::Full,
+        _ => Looks::Fine,
+    };
+    let story = Scene::of(4, looks).with_load(|_, _| 40).run(DIES + 3 * LONG);
+    taken(&story, &["n2"]);
+    assert!(story.when("withdraw", "n2").unwrap() < DIES + 220_000, "{:?}", story.actions);
+    assert_eq!(story.when("reinstate", "n2"), None, "{:?}", story.actions);
+}
