@@ -130,7 +130,7 @@ impl Scene {
             made += 1;
             due.insert((at, made), line);
         };
-        let mut next = vec![0; self.nodes + 1];
+        let mut next: BTreeMap<usize, i64> = (1..=self.nodes).map(|node| (node, 0)).collect();
         let mut fast: BTreeSet<usize> = BTreeSet::new();
         let mut ask: BTreeSet<usize> = BTreeSet::new();
         let mut planned = story.published.clone();
@@ -139,7 +139,8 @@ impl Scene {
             later(*at, line.clone(), &mut due);
         }
         for now in (0..=end_ms).step_by(STEP_MS as usize) {
-            for node in 1..=self.nodes {
+            for (node, next) in &mut next {
+                let node = *node;
                 let looks = (self.looks)(node, now);
                 if ask.contains(&node) {
                     for via in (1..=self.nodes).filter(|via| (self.looks)(*via, now) == Looks::Fine).take(3) {
@@ -148,8 +149,8 @@ impl Scene {
                         later(now + STEP_MS, line, &mut due);
                     }
                 }
-                if now >= next[node] {
-                    next[node] = now + if fast.contains(&node) { STEP_MS } else { INTERVAL_MS };
+                if now >= *next {
+                    *next = now + if fast.contains(&node) { STEP_MS } else { INTERVAL_MS };
                     for (after, line) in round(looks, node, now) {
                         later(now + after, line, &mut due);
                     }
@@ -176,7 +177,7 @@ impl Scene {
             let names = |list: &Value| -> BTreeSet<usize> { list.as_array().unwrap().iter().map(number).collect() };
             (fast, ask) = (names(&answer["probe"]["fast"]), names(&answer["probe"]["ask"]));
             for node in &fast {
-                next[*node] = next[*node].min(now + STEP_MS);
+                next.entry(*node).and_modify(|next| *next = (*next).min(now + STEP_MS));
             }
             let before = planned.clone();
             for action in answer["actions"].as_array().unwrap() {
