@@ -21,6 +21,8 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
+  judge-bench
+          measures the rule alone: over many nodes at once, or with the argument `year` over a year of four
   gen     writes the generated documentation again
   bless   writes all expected outputs of tests again; read the difference afterwards
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
             ci::everything(&machine, with_deny, &arguments)
         }
         "bench" => suites::bench(&machine, &arguments),
+        "judge-bench" => suites::judge_bench(&machine, &arguments),
         "gen" => suites::generate(&machine),
         "bless" => suites::bless(&machine, &arguments),
         "help" | "--help" | "-h" => {

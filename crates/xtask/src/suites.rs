@@ -109,6 +109,11 @@ pub(crate) fn bench(machine: &Machine, arguments: &[String]) -> Result<(), Failu
     run(build.cargo(&["bench", "--package", "witness", "--bench", name]).arg("--").args(arguments))
 }
 
+pub(crate) fn judge_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    run(build.cargo(&["bench", "--package", "witness", "--bench", "judge"]).arg("--").args(arguments))
+}
+
 /// The tests in `tests/docs` compare what is generated with what is committed, and write it when they are blessed.
 pub(crate) fn generate(machine: &Machine) -> Result<(), Failure> {
     let build = Build::prepare(machine)?;
