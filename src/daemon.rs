@@ -1,7 +1,6 @@
 //! The schedule around the tick: a round per node and interval, a tick over what came in, a clean end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 use crate::exit::Failure;
 use crate::ledger::{LeaseGuard, LedgerError, Retention};
 use crate::model::{ActionKind, AnchorRound, Node, NodeId, Round};
-use crate::probe::Observe;
+use crate::probe::{Observe, Schedule, UnderWay};
 use crate::tick::{Gathered, Report, Shell, TickError};
 use crate::{clock, publish};
 
@@ -27,8 +26,6 @@ const RENEW: Duration = Duration::from_secs(60);
 /// Old rows that go after each tick, besides twice as many as the tick has written: enough to catch up, few enough not to
 /// hold up the next.
 const PRUNE_ROWS: usize = 2000;
-/// Rounds of one node under way at once at the most.
-pub const OVERLAP: u32 = 8;
 /// Rounds that may wait to be judged, per node; the oldest are dropped.
 const BACKLOG: usize = 32;
 
@@ -54,11 +51,11 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let policy = shell.config().policy.clone();
     let nodes: BTreeMap<NodeId, Node> = shell.config().fleet.nodes.clone();
-    let mut schedule = Schedule::new(nodes.keys(), policy.interval);
+    let mut schedule = Schedule::spread(nodes.keys(), policy.interval);
     let (results, mut inbox) = mpsc::channel::<Event>(1024);
     let mut work = JoinSet::new();
     let mut proofs = JoinSet::new();
-    let mut under_way: BTreeMap<NodeId, u32> = BTreeMap::new();
+    let mut under_way = UnderWay::default();
     // Whom the last judgement doubts.
     let mut fast: Vec<NodeId> = Vec::new();
     let mut asking = false;
@@ -80,9 +77,7 @@ pub async fn run(
         };
         match event {
             Event::Round(round) => {
-                if let Some(count) = under_way.get_mut(&round.node) {
-                    *count = count.saturating_sub(1);
-                }
+                under_way.end(&round.node);
                 if round.failed() {
                     // Whose fault it was, the anchors tell, and they must be asked after it.
                     anchors_due = Instant::now();
@@ -98,10 +93,7 @@ pub async fn run(
             }
             Event::NodesDue => {
                 for id in schedule.due(&fast, tick_every) {
-                    let count = under_way.entry(id.clone()).or_default();
-                    // Rounds overlap: what hangs for as long as its time-out lets it must not keep the next from being begun.
-                    if *count < OVERLAP {
-                        *count += 1;
+                    if under_way.begin(&id) {
                         let (node, prober, results) = (nodes[&id].clone(), prober.clone(), results.clone());
                         work.spawn(async move {
                             let round = prober.round(&node).await;
@@ -229,65 +221,6 @@ pub fn tell(report: &Report) {
     }
     for failure in &report.failures {
         tracing::error!(why = failure, "failed");
-    }
-}
-
-/// When each node is due: at a phase of its own in the interval, the same over restarts, so that rounds are spread evenly
-/// and never bunch up behind a slow one.
-#[derive(Debug)]
-struct Schedule {
-    every: Duration,
-    due: BTreeSet<(Instant, NodeId)>,
-}
-
-impl Schedule {
-    fn new<'a>(nodes: impl ExactSizeIterator<Item = &'a NodeId>, every: Duration) -> Self {
-        let start = Instant::now();
-        // A handful of nodes is probed at once at the start, so that the first verdict does not wait for a whole interval.
-        let few = nodes.len() <= 16;
-        let phase = |node: &NodeId| {
-            let mut hasher = DefaultHasher::new();
-            node.as_str().hash(&mut hasher);
-            every.mul_f64(f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or(0)) / f64::from(u32::MAX))
-        };
-        let due = nodes.map(|node| (start + if few { Duration::ZERO } else { phase(node) }, node.clone())).collect();
-        Self { every, due }
-    }
-
-    fn next(&self) -> Instant {
-        self.due.first().map_or_else(|| Instant::now() + self.every, |(at, _)| *at)
-    }
-
-    /// Nodes in doubt are not waited for until their next regular turn.
-    fn hurry(&mut self, fast: &[NodeId], within: Duration) {
-        let soonest = Instant::now() + within;
-        let late = |(at, node): &(Instant, NodeId)| *at > soonest && fast.binary_search(node).is_ok();
-        let moved: Vec<(Instant, NodeId)> = self.due.iter().filter(|one| late(one)).cloned().collect();
-        for (at, node) in moved {
-            self.due.remove(&(at, node.clone()));
-            self.due.insert((soonest, node));
-        }
-    }
-
-    /// Takes the nodes that are due, and sets each one's next time from the one it had: for those in doubt, `fast`, after
-    /// `fast_every`.
-    fn due(&mut self, fast: &[NodeId], fast_every: Duration) -> Vec<NodeId> {
-        let now = Instant::now();
-        let mut due = Vec::new();
-        while let Some((at, _)) = self.due.first() {
-            if *at > now {
-                break;
-            }
-            let Some((at, node)) = self.due.pop_first() else { break };
-            let every = if fast.binary_search(&node).is_ok() { fast_every } else { self.every };
-            let mut next = at + every;
-            while next <= now {
-                next += every;
-            }
-            due.push(node.clone());
-            self.due.insert((next, node));
-        }
-        due
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Cron comes back in a minute at the earliest. A death that is settled now need not wait for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::once::act;
 use crate::clock::Stopwatch;
 use crate::config::Config;
-use crate::daemon::OVERLAP;
 use crate::exit::Failure;
-use crate::model::{AnchorRound, NodeId, Round};
-use crate::probe::{Observe, Prober};
+use crate::model::{AnchorRound, Round};
+use crate::probe::{Prober, Schedule, UnderWay};
 use crate::tick::{Gathered, Report, Shell};
 
 /// What came back of what was asked.
@@ -24,8 +22,9 @@ enum Seen {
     Anchors(Option<AnchorRound>),
 }
 
-/// Rounds of the nodes in doubt every `fast_interval`, and a tick over what came in, until nobody is in doubt or the time
-/// until `once_deadline` would not do for another round. Returns the reports of all ticks, as one.
+/// Rounds of the nodes in doubt every `fast_interval`, of the others every `interval` (of whom nothing fresh is known
+/// nobody can say that they may stay), and a tick over what came in, until nobody is in doubt or the time until
+/// `once_deadline` would not do for another round. Returns the reports of all ticks, as one.
 pub(super) async fn settle(
     config: &Config,
     shell: &mut Shell,
@@ -36,7 +35,9 @@ pub(super) async fn settle(
     let every = config.policy.fast_interval;
     let last_start = config.witness.once_deadline.saturating_sub(config.probes.deadline() + every);
     let mut work: JoinSet<Seen> = JoinSet::new();
-    let mut under_way: BTreeMap<NodeId, u32> = BTreeMap::new();
+    let mut under_way = UnderWay::default();
+    let mut schedule = Schedule::going_on(config.fleet.nodes.keys(), config.policy.interval);
+    let (mut asking, mut to_ask) = (false, false);
     let mut ticker = interval(every.max(Duration::from_millis(1)));
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticker.tick().await;
@@ -46,12 +47,13 @@ pub(super) async fn settle(
         while let Some(seen) = work.try_join_next() {
             match seen.map_err(|error| Failure::failed(format!("failed to probe, by a mistake in it: {error}")))? {
                 Seen::Round(round) => {
-                    if let Some(count) = under_way.get_mut(&round.node) {
-                        *count = count.saturating_sub(1);
-                    }
+                    under_way.end(&round.node);
                     gathered.rounds.push(round);
                 }
-                Seen::Anchors(anchors) => gathered.anchors = anchors.or(gathered.anchors),
+                Seen::Anchors(anchors) => {
+                    asking = false;
+                    gathered.anchors = anchors.or(gathered.anchors);
+                }
             }
         }
         if !gathered.rounds.is_empty() || gathered.anchors.is_some() {
@@ -60,16 +62,21 @@ pub(super) async fn settle(
         if began.elapsed() >= last_start {
             continue;
         }
-        for id in &report.judgement.probe.fast {
-            let count = under_way.entry(id.clone()).or_default();
-            let Some(node) = config.fleet.nodes.get(id).filter(|_| *count < OVERLAP) else { continue };
-            *count += 1;
-            let (node, prober) = (node.clone(), prober.clone());
-            work.spawn(async move { Seen::Round(prober.round(&node).await) });
+        let fast = &report.judgement.probe.fast;
+        schedule.hurry(fast, Duration::ZERO);
+        for id in schedule.due(fast, every) {
+            if under_way.begin(&id) {
+                let (node, prober) = (config.fleet.nodes[&id].clone(), prober.clone());
+                work.spawn(async move { Seen::Round(prober.round(&node).await) });
+            }
         }
-        // Whose fault the failures are, the anchors tell, and they must be asked after them.
-        let prober = prober.clone();
-        work.spawn(async move { Seen::Anchors(Observe::anchors(&*prober).await) });
+        // Whose fault it was, the anchors tell, and they must be asked after it.
+        to_ask |= gathered.rounds.iter().any(Round::failed);
+        if to_ask && !asking {
+            (asking, to_ask) = (true, false);
+            let prober = prober.clone();
+            work.spawn(async move { Seen::Anchors(prober.anchors().await) });
+        }
     }
     Ok(report)
 }

@@ -8,12 +8,14 @@ mod anchors;
 mod https;
 mod phases;
 mod ping;
+mod schedule;
 mod setup;
 mod ssh;
 mod starvation;
 mod sweep;
 mod tls;
 mod trouble;
+mod under_way;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -23,9 +25,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+pub use schedule::Schedule;
 pub use setup::ProbeSetupError;
 pub use starvation::{Attention, Lost, Watchdog, judged};
 pub use sweep::sweep;
+pub use under_way::UnderWay;
 
 use crate::clock::{self, Stopwatch};
 use crate::model::{AnchorRound, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};

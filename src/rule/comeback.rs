@@ -9,7 +9,7 @@ use crate::model::{
 use super::classify::percent;
 use super::decide::Desk;
 use super::guard::Authority;
-use super::wish::{Want, Wish};
+use super::wish::{STEADY, Want, Wish};
 use super::worth::Worth;
 use super::{explain, plan, words};
 
@@ -90,7 +90,7 @@ impl Desk<'_> {
             id != node && !before && since(soft.map(|soft| soft.since))
         };
         // Whose service fails every time would carry nothing for them.
-        let fails = memory.recent.service.is_some_and(|service| service.any.rounds >= 3);
+        let fails = memory.recent.service.is_some_and(|service| service.any.rounds >= STEADY);
         out.soft
             && !fails
             && out.returning_since.is_none()

@@ -163,6 +163,8 @@ impl Desk<'_> {
         if wanted.is_empty() {
             return BTreeSet::new();
         }
+        let hard = |(node, want): &(&Node, Want)| matches!(want.worth, Worth::Hard { .. }).then(|| node.id.clone());
+        let settled: BTreeSet<NodeId> = wanted.iter().filter_map(hard).collect();
         // The original script knew no worse and worst.
         let classic = self.policy.rule == RuleSet::Classic;
         let severity = |id: &NodeId| self.nodes.get(id).filter(|_| !classic).map_or(0, |node| node.strikes.len());
@@ -196,7 +198,7 @@ impl Desk<'_> {
             let refused = match admit(want.kind, &node.id, &grounds) {
                 Ok(()) => match want.but {
                     Some((guard, why)) => Some(Wish::Hold(want.kind, guard, why)),
-                    None => self.weigh(&node.id, want.worth, &taken).err().map(|refused| {
+                    None => self.weigh(&node.id, want.worth, &taken, &settled).err().map(|refused| {
                         let why = format!("{}; {}", want.why, refused.why);
                         if refused.tell {
                             Wish::Tell(want.kind, refused.guard, want.rule.clone(), why)

@@ -26,7 +26,7 @@ impl<'a> Findings<'a> {
             learn(node, &finding, sight.last_tick());
             let recent = &mut node.recent;
             if finding.is_soft() {
-                lengthen(&mut recent.soft, sight.now, finding.class != Evidence::Suspect);
+                lengthen(&mut recent.soft, sight.now);
             }
             keep(&mut recent.degraded, sight.now, finding.class == Evidence::Degraded);
             keep(&mut recent.hard, sight.now, finding.hard);
@@ -48,15 +48,14 @@ impl<'a> Findings<'a> {
 /// How long soft evidence may pause and still be the same trouble, ms.
 const PAUSE_MS: i64 = 60_000;
 
-fn lengthen(streak: &mut Option<Streak>, now: Time, is: bool) {
+fn lengthen(streak: &mut Option<Streak>, now: Time) {
     match streak {
         Some(streak) if now.0.saturating_sub(streak.until.0) <= PAUSE_MS => streak.until = now,
-        _ if is => *streak = Some(Streak { since: now, until: now, rounds: 1 }),
-        _ => {}
+        _ => *streak = Some(Streak { since: now, until: now, rounds: 1 }),
     }
 }
 
 /// A streak that ends at once when it is not so any more.
 fn keep(streak: &mut Option<Streak>, now: Time, is: bool) {
-    if is { lengthen(streak, now, true) } else { *streak = None }
+    if is { lengthen(streak, now) } else { *streak = None }
 }

@@ -71,8 +71,8 @@ fn seen<'a>(
     ids: &[&NodeId],
 ) -> Vec<Placed<'a, Observation>> {
     let mut seen: Vec<Placed<'a, Observation>> = Vec::new();
-    let mut take = |node: &NodeId, one: &'a Observation| {
-        let Ok(place) = ids.binary_search(&node) else { return };
+    let place_of = |node: &NodeId| ids.binary_search(&node).ok();
+    let mut take = |place: usize, one: &'a Observation| {
         if matches!(one.outcome, Outcome::Inconclusive(_)) {
             return;
         }
@@ -84,10 +84,17 @@ fn seen<'a>(
         }
     };
     match situation.sightings {
-        Some(sightings) => sightings.iter().for_each(|(node, one)| take(node, one)),
+        Some(sightings) => {
+            for (node, one) in sightings {
+                if let Some(place) = place_of(node) {
+                    take(place, one);
+                }
+            }
+        }
         None => {
             for round in situation.rounds {
-                round.observations.iter().for_each(|one| take(&round.node, one));
+                let Some(place) = place_of(&round.node) else { continue };
+                round.observations.iter().for_each(|one| take(place, one));
             }
         }
     }

@@ -12,7 +12,7 @@ use super::worth::Worth;
 use super::{classify, explain, plan, tally, words};
 
 /// Failures of the service in a row from which on it is said to fail every time.
-const STEADY: u32 = 3;
+pub(super) const STEADY: u32 = 3;
 const UNANCHORED: &str = "the anchors have not answered since it fails";
 
 /// A change that somebody or something wants.
@@ -97,7 +97,7 @@ impl Desk<'_> {
         if self.policy.rule == RuleSet::Classic {
             return self.classic(memory, removable);
         }
-        match self.evident(node, memory).or_else(|| self.struck(node, memory)) {
+        match self.evident(node, memory).or_else(|| self.struck(memory)) {
             Some(Wish::Want(want)) if !removable => {
                 let why = format!("{}; every set it is in would be left without an address", want.why);
                 Wish::Hold(want.kind, Guard::EmptySet, why)
@@ -153,7 +153,7 @@ impl Desk<'_> {
     }
 
     /// What the strikes want: they nominate for slow, sporadic trouble, and what is seen now says what that is worth.
-    fn struck(&self, node: &Node, memory: &NodeMemory) -> Option<Wish> {
+    fn struck(&self, memory: &NodeMemory) -> Option<Wish> {
         if !self.is_nominated(memory) || !classify::is_fresh(memory, self.sight) {
             return None;
         }
@@ -180,7 +180,6 @@ impl Desk<'_> {
         };
         let worth = self.worth_of_strikes(memory);
         let want = Want { kind, rule: words::STRIKES, why, authority: Authority::Rule, worth, but };
-        let _ = node;
         Some(Wish::Want(want))
     }
 

@@ -11,6 +11,7 @@ use crate::model::{Evidence, Guard, NodeId, NodeMemory, Shortage};
 
 use super::classify::{Finding, percent};
 use super::decide::Desk;
+use super::wish::STEADY;
 
 /// On what ground a change is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +79,28 @@ impl Worth {
 
 impl Desk<'_> {
     /// Whether `node` may leave on the ground of `worth`, `taken` being about to leave as well.
-    pub(super) fn weigh(&self, node: &NodeId, worth: Worth, taken: &BTreeSet<NodeId>) -> Result<(), Refused> {
+    /// `settled` are those that hard evidence speaks against already: they are not waited for.
+    pub(super) fn weigh(
+        &self,
+        node: &NodeId,
+        worth: Worth,
+        taken: &BTreeSet<NodeId>,
+        settled: &BTreeSet<NodeId>,
+    ) -> Result<(), Refused> {
         match worth {
             Worth::Settled | Worth::Back { .. } | Worth::Undo => Ok(()),
-            Worth::Hard { confirmed } => self.weigh_hard(node, confirmed, taken),
+            Worth::Hard { confirmed } => self.weigh_hard(node, confirmed, taken, settled),
             Worth::Soft { whole } => self.weigh_soft(node, whole, taken),
         }
     }
 
-    fn weigh_hard(&self, node: &NodeId, confirmed: bool, taken: &BTreeSet<NodeId>) -> Result<(), Refused> {
+    fn weigh_hard(
+        &self,
+        node: &NodeId,
+        confirmed: bool,
+        taken: &BTreeSet<NodeId>,
+        settled: &BTreeSet<NodeId>,
+    ) -> Result<(), Refused> {
         let crowd = self.crowd;
         let limits = &self.policy.overload;
         let answering = crowd.answering.iter().filter(|id| *id != node && !taken.contains(*id)).count();
@@ -96,8 +110,8 @@ impl Desk<'_> {
         }
         let memory = self.nodes.get(node);
         let dead_s = memory.map_or(0, |memory| self.dead_for(memory).as_secs());
-        let others = crowd.falling.iter().filter(|id| *id != node);
-        if let Some(other) = others.clone().next().filter(|_| dead_s < limits.cut_wait.as_secs()) {
+        let other = crowd.falling.iter().find(|id| *id != node && !settled.contains(*id));
+        if let Some(other) = other.filter(|_| dead_s < limits.cut_wait.as_secs()) {
             let why =
                 format!("{other} falls silent as well; waited for it for {dead_s} of {} s", limits.cut_wait.as_secs());
             return Refused::quietly(Guard::Peers, why);
@@ -247,7 +261,7 @@ impl Desk<'_> {
 
     /// Whether one of its addresses shows no sign of life, round after round: to whoever has been given that one it is dead.
     fn is_half_dead(&self, node: &NodeId) -> bool {
-        let Some(memory) = self.nodes.get(node).filter(|memory| memory.failed_rounds >= 3) else { return false };
+        let Some(memory) = self.nodes.get(node).filter(|memory| memory.failed_rounds >= STEADY) else { return false };
         let Some(round) = &memory.last_round else { return false };
         let mut lives: BTreeMap<IpAddr, bool> = BTreeMap::new();
         for seen in &round.observations {

@@ -10,7 +10,7 @@ use witness_lab::node::{Mode, Node, NodeConfig};
 use witness_lab::tls::Authority;
 
 use crate::watch::Watch;
-use crate::world::{alone, available, name_server, nothing_left, patiently};
+use crate::world::{HURRIED, alone, available, name_server, nothing_left, patiently};
 use crate::zone::{self, ZONE};
 
 const NODES: [(&str, &[&str]); 4] = [
@@ -112,14 +112,7 @@ strike_spacing = \"500ms\"
 probation = \"1s\"
 probation_max = \"2s\"
 
-[policy.overload]
-settle = \"2s\"
-
-# A busy machine answers late, and so do nodes that live on it.
-[policy.evidence]
-slow_connect = \"1400ms\"
-slow_extra = \"10s\"
-
+{HURRIED}
 [probes.https]
 url = \"https://files.example.com/.witness/health\"
 ca_file = \"ca.pem\"

@@ -109,7 +109,7 @@ proptest::proptest! {
     #[test]
     fn strange_values_never_panic(
         t in proptest::prelude::any::<i64>(),
-        k in "obs|ctl|dns|clock|op|tick|header",
+        k in "obs|ctl|dns|clock|op|tick|header|load|ask|vote",
         number in proptest::prelude::any::<i64>(),
         text in "[a-z]{0,8}",
     ) {
@@ -117,7 +117,8 @@ proptest::proptest! {
         let _ = replay.line("{\"k\":\"header\",\"fleet\":[{\"n\":\"n1\"}]}");
         let line = serde_json::json!({
             "k": k, "t": t, "n": "n1", "p": "https", "o": "timeout", "total_us": number, "ok": number, "of": number,
-            "set": [text], "op": "pin", "for_s": number, "wall_step_ms": number, "pause_ms": number,
+            "tx_bps": number, "cap_bps": number, "age_ms": number, "shed_step": number, "load1": number, "via": text,
+            "w": "w2", "ev": "silent", "rounds": number, "set": [text], "op": "pin", "for_s": number, "wall_step_ms": number, "pause_ms": number,
         });
         let _ = replay.line(&line.to_string());
         let _ = replay.line(&format!("{{\"k\":\"tick\",\"t\":{t}}}"));

@@ -219,3 +219,52 @@ fn what_serves_nobody_is_not_put_back_for_the_others() {
     assert!(story.when("withdraw", "n2").unwrap() < DIES + 220_000, "{:?}", story.actions);
     assert_eq!(story.when("reinstate", "n2"), None, "{:?}", story.actions);
 }
+
+#[test]
+fn one_that_answers_wrongly_waits_while_another_sheds_load() {
+    let looks = |node, now| match node {
+        2 if now >= DIES => Looks::Wrong,
+        3 if now >= DIES => Looks::Shedding,
+        _ => Looks::Fine,
+    };
+    let story = Scene::of(4, looks).run(DIES + 2 * LONG);
+    taken(&story, &[]);
+    held(&story, "n2", "peers");
+}
+
+#[test]
+fn who_was_in_trouble_before_does_not_suffer_from_a_withdrawal() {
+    // n3 begins to hang a moment before n2 leaves, and is soft only after it.
+    let left = Scene::of(4, dead(&[2], Looks::Wrong)).run(DIES + 2 * LONG).when("withdraw", "n2").unwrap();
+    let hangs = left - 18_000;
+    let looks = move |node, now| match node {
+        // It has mended by the time that somebody might want it back.
+        2 if (DIES..left + 2_000).contains(&now) => Looks::Wrong,
+        3 if now >= hangs => Looks::Hung,
+        _ => Looks::Fine,
+    };
+    let story = Scene::of(4, looks).run(left + 30_000);
+    taken(&story, &["n2"]);
+    assert_eq!(story.rule("reinstate", "n2"), None, "{:?}", story.actions);
+}
+
+/// What another witness says while n2 is silent to us.
+fn with_vote(evidence: &str, rounds: u32) -> Story {
+    let mut scene = Scene::of(4, dead(&[2], Looks::CutOff));
+    let vote = |after: i64| {
+        let line =
+            serde_json::json!({"k": "vote", "w": "w2", "n": "n2", "ev": evidence, "rounds": rounds, "age_ms": 300});
+        (DIES + after, line)
+    };
+    scene.more.extend((10..70).step_by(10).map(|seconds| vote(seconds * 1_000)));
+    scene.run(DIES + 60_000)
+}
+
+#[test]
+fn another_witness_confirms_or_vetoes() {
+    let silent = with_vote("silent", 8);
+    assert!(silent.when("withdraw", "n2").unwrap() - DIES <= 28_000, "{:?}", silent.actions);
+    taken(&with_vote("fine", 8), &[]);
+    // It does not know either: as if it were not there.
+    assert!(with_vote("nodata", 8).when("withdraw", "n2").unwrap() - DIES >= 38_000);
+}

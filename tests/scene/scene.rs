@@ -24,6 +24,8 @@ pub(crate) enum Looks {
     /// No sign of life to the witness; others reach it.
     CutOff,
     Refused,
+    /// A firewall rejects, and says so to one in three.
+    Rejected,
     /// It accepts and answers nothing.
     Hung,
     /// Status 500.
@@ -250,6 +252,12 @@ fn round(looks: Looks, node: usize, now: i64) -> Vec<(i64, Value)> {
         }
         Looks::Refused => {
             vec![(30, echoes(3)), (31, obs("https", json!({"o": "refused", "total_us": 31_000}))), banner()]
+        }
+        Looks::Rejected => {
+            let refused = |p: &str| obs(p, json!({"o": "refused", "total_us": 31_000}));
+            let says = now / STEP_MS % 3 == 0;
+            let https = if says { (31, refused("https")) } else { (4_000, no_answer("connect", 4_000_000)) };
+            vec![(2_000, echoes(0)), https, no_banner()]
         }
         Looks::Hung => vec![(30, echoes(3)), (8_000, no_answer("request", 8_000_000)), banner()],
         Looks::Wrong => vec![(30, echoes(3)), (80, answer(10_000, "http_5xx", 500)), banner()],

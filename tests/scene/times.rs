@@ -38,6 +38,13 @@ fn refused() {
 }
 
 #[test]
+fn rejected_by_a_firewall_that_seldom_says_so() {
+    let story = one(Looks::Rejected)(DIES).run(DIES + 200_000);
+    assert_eq!(story.rule("withdraw", "n2"), Some("R6.down"), "{:?} {:?}", story.actions, story.holds);
+    assert!(story.when("withdraw", "n2").unwrap() - DIES <= 60_000, "{:?}", story.actions);
+}
+
+#[test]
 fn hung_and_idle() {
     let idle = |dies: i64| move |node: usize, now: i64| if node == 2 && now >= dies { 0 } else { 50 };
     let slowest = slowest(|dies| one(Looks::Hung)(dies).with_load(idle(dies)));

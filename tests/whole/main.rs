@@ -122,6 +122,31 @@ fn in_a_file() {
     assert!(String::from_utf8_lossy(&explained.stdout).contains("S4.probation"));
 }
 
+/// While a node is in doubt, one run looks again and again: cron need not come back for it.
+#[test]
+fn in_one_run() {
+    let scene = Scene::new("kind = \"mock\"\nfile = \"zone.json\"");
+    let config = scene.folder.join("witness.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    // As by default: one incident is one strike, so that it is not the strikes that settle it.
+    let text = text.replace("once_deadline = \"9s\"\n", "").replace("strike_spacing = \"10ms\"\n", "");
+    fs::write(&config, text).unwrap();
+    // Whoever is to stay must be known.
+    for _ in 0..3 {
+        scene.once();
+    }
+    scene.fleet.nodes[2].power_off().unwrap();
+    let done = scene.once();
+    let action = &done["actions"][0];
+    assert_eq!(
+        (&action["a"], &action["n"], &action["rule"]),
+        (&"withdraw".into(), &"slice3".into(), &"R6.down".into()),
+        "{done:#}"
+    );
+    assert_eq!(done["changes"][0]["state"], "confirmed", "{done:#}");
+    assert_eq!(done["strikes"].as_array().map_or(1, Vec::len), 1, "{done:#}");
+}
+
 #[test]
 fn at_namecheap() {
     let server = FakeNamecheap::start(Account::keyed("a-key-of-the-test"), Rules::default()).unwrap();
