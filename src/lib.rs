@@ -26,4 +26,5 @@ pub mod publish;
 pub mod registrar;
 pub mod replay;
 pub mod rule;
+pub mod sim;
 pub mod tick;

@@ -2,25 +2,21 @@
 //!
 //! It reads the trace format line by line. What a line means is decided here; what follows from it, by the rule alone.
 
+mod engine;
 mod lines;
 mod open;
 mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::policy_of_keys;
-use crate::model::{
-    Abilities, AnchorRound, Ask, ClockReading, Fleet, LoadFigure, Memory, Name, Node, NodeId, Observation, Pin,
-    PinState, Policy, Pool, PoolId, PublishedSets, RecordSet, Round, SetKey, Situation, Time,
-};
-use crate::rule::{judge, sets_of};
+use crate::model::{Abilities, Name, NodeId, PinState, Policy};
 
-use open::OpenRounds;
+pub use engine::{Engine, Member};
 
 /// Why a line cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,23 +50,10 @@ pub struct Replay {
 
 #[derive(Debug)]
 struct World {
-    policy: Policy,
-    fleet: Fleet,
-    memory: Memory,
+    engine: Engine,
+    /// Whose observations are ours.
     witness: Option<String>,
-    published: BTreeMap<PoolId, PublishedSets>,
-    pins: Vec<Pin>,
-    can: Abilities,
-    open: BTreeMap<NodeId, OpenRounds>,
-    rounds: Vec<Round>,
-    sightings: Vec<(NodeId, Observation)>,
-    loads: Vec<LoadFigure>,
-    asks: Vec<Ask>,
-    anchors: Option<AnchorRound>,
-    has_anchors: bool,
-    last_ms: i64,
-    wall_offset_ms: i64,
-    paused: bool,
+    ttl_s: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,13 +125,14 @@ impl Replay {
             return Err("the first line must be the header, with the fleet".to_owned());
         };
         if let Some(t) = line.t {
-            if t < world.last_ms {
+            let last_ms = world.engine.last_ms();
+            if t < last_ms {
                 return Err(format!(
                     "t went back from {} to {t}; it may not, a stepped clock is a `clock` line",
-                    world.last_ms
+                    last_ms
                 ));
             }
-            world.last_ms = t;
+            world.engine.at(t);
         }
         match line.k.as_str() {
             "obs" => world.observed(&line)?,
@@ -156,10 +140,10 @@ impl Replay {
             "dns" => world.published(&line)?,
             "clock" => world.clock(&line),
             "op" => world.operator(&line)?,
-            "load" => world.loads.push(lines::load(world.node(&line)?, world.now().wall, &line.rest)),
-            "ask" => world.asks.push(lines::ask(world.node(&line)?, world.now().wall, &line.rest)?),
+            "load" => world.loaded(&line)?,
+            "ask" => world.asked(&line)?,
             "vote" => world.voted(&line)?,
-            "tick" => return Ok(Some(world.tick())),
+            "tick" => return Ok(Some(said::line(world.engine.last_ms(), &world.engine.judge()))),
             // Not for the rule to know: what was done, what was true, what is expected.
             "act" | "truth" | "expect" | "end" => {}
             other => *self.ignored.entry(other.to_owned()).or_default() += 1,
@@ -187,65 +171,16 @@ impl World {
                 problems.iter().map(|one| format!("{}: {}", one.subject(), one.message)).collect::<Vec<_>>().join("; ")
             })?,
         };
-        let mut nodes = BTreeMap::new();
-        for (node, number) in header.fleet.into_iter().zip(1u128..) {
-            // Addresses are no part of a trace; these stand for the nodes and go nowhere.
-            let address = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | number));
-            let made = Node {
-                id: node.n.clone(),
-                addresses: vec![address],
-                site: node.site,
-                capacity_bps: node.cap_bps,
-                ssh_host_key: None,
-            };
-            if nodes.insert(node.n.clone(), made).is_some() {
-                return Err(format!("node {} is there twice", node.n));
-            }
-        }
-        let name = |text: &str| Name::new(text).expect("it is one");
-        let ttl = header.ttl_s.unwrap_or(60);
-        let pool = Pool {
-            id: name("trace"),
-            zone: "trace.invalid".to_owned(),
-            records: vec!["@".to_owned()],
-            ttl: Duration::from_secs(u64::from(ttl)),
-            registrar: name("trace"),
-            nodes: nodes.keys().cloned().collect(),
-            nameservers: Vec::new(),
-            publish_within: Duration::from_secs(60),
-        };
-        let fleet = Fleet { nodes, pools: [(pool.id.clone(), pool)].into() };
-        let everybody: BTreeSet<NodeId> = fleet.nodes.keys().cloned().collect();
-        let published = publish(&fleet, &everybody, ttl);
-        Ok(Self {
-            policy,
-            fleet,
-            memory: Memory::default(),
-            witness: header.witnesses.into_iter().next(),
-            published,
-            pins: Vec::new(),
-            can: header.can,
-            open: BTreeMap::new(),
-            rounds: Vec::new(),
-            sightings: Vec::new(),
-            loads: Vec::new(),
-            asks: Vec::new(),
-            anchors: None,
-            has_anchors: false,
-            last_ms: 0,
-            wall_offset_ms: 0,
-            paused: false,
-        })
-    }
-
-    fn now(&self) -> ClockReading {
-        let wall = Time(self.last_ms.saturating_add(self.wall_offset_ms));
-        ClockReading { wall, boot_ms: self.last_ms, boot_id: "trace".to_owned() }
+        let ttl_s = header.ttl_s.unwrap_or(60);
+        let member = |node: HeaderNode| Member { name: node.n, site: node.site, capacity_bps: node.cap_bps };
+        let members = header.fleet.into_iter().map(member).collect();
+        let engine = Engine::new(policy, members, ttl_s, header.can)?;
+        Ok(Self { engine, witness: header.witnesses.into_iter().next(), ttl_s })
     }
 
     fn node(&self, line: &Line) -> Result<NodeId, String> {
         let text = line.rest.get("n").and_then(Value::as_str).unwrap_or_default();
-        let known = Name::new(text).ok().filter(|id| self.fleet.nodes.contains_key(id));
+        let known = Name::new(text).ok().filter(|id| self.engine.fleet().nodes.contains_key(id));
         known.ok_or_else(|| format!("there is no node {text:?} in the header's fleet"))
     }
 
@@ -258,10 +193,19 @@ impl World {
         }
         let id = self.node(line)?;
         let (probe, outcome, measured) = lines::observation(&line.rest)?;
-        let address = self.fleet.nodes[&id].addresses[0];
-        let observation = Observation { probe, address, at: self.now().wall, outcome, measured };
-        self.open.entry(id.clone()).or_default().take(observation.clone());
-        self.sightings.push((id, observation));
+        self.engine.observed(id, probe, outcome, measured);
+        Ok(())
+    }
+
+    fn loaded(&mut self, line: &Line) -> Result<(), String> {
+        let figure = lines::load(self.node(line)?, self.engine.now().wall, &line.rest);
+        self.engine.loaded(figure);
+        Ok(())
+    }
+
+    fn asked(&mut self, line: &Line) -> Result<(), String> {
+        let ask = lines::ask(self.node(line)?, self.engine.now().wall, &line.rest)?;
+        self.engine.asked(ask);
         Ok(())
     }
 
@@ -271,7 +215,8 @@ impl World {
         if self.witness.as_deref().zip(by).is_some_and(|(ours, theirs)| ours == theirs) {
             return Ok(());
         }
-        self.asks.push(lines::vote(self.node(line)?, self.now().wall, &line.rest)?);
+        let vote = lines::vote(self.node(line)?, self.engine.now().wall, &line.rest)?;
+        self.engine.asked(vote);
         Ok(())
     }
 
@@ -281,8 +226,7 @@ impl World {
             let number = line.rest.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
             number.ok_or_else(|| format!("{key:?} must be how many anchors"))
         };
-        self.has_anchors = true;
-        self.anchors = Some(AnchorRound { at: self.now().wall, ok: number("ok")?, of: number("of")? });
+        self.engine.controlled(number("ok")?, number("of")?);
         Ok(())
     }
 
@@ -290,17 +234,16 @@ impl World {
     fn published(&mut self, line: &Line) -> Result<(), String> {
         let set = line.rest.get("set").and_then(Value::as_array).ok_or("\"set\" must list the published nodes")?;
         let named: BTreeSet<&str> = set.iter().filter_map(Value::as_str).collect();
-        let ids: BTreeSet<NodeId> = self.fleet.nodes.keys().filter(|id| named.contains(id.as_str())).cloned().collect();
-        let default = self.fleet.pools.values().next().map_or(60, |pool| pool.ttl.as_secs());
-        let ttl = line.rest.get("ttl_s").and_then(Value::as_u64).unwrap_or(default);
-        self.published = publish(&self.fleet, &ids, u32::try_from(ttl).unwrap_or(u32::MAX));
+        let nodes = self.engine.fleet().nodes.keys();
+        let ids: BTreeSet<NodeId> = nodes.filter(|id| named.contains(id.as_str())).cloned().collect();
+        let ttl = line.rest.get("ttl_s").and_then(Value::as_u64).unwrap_or(u64::from(self.ttl_s));
+        self.engine.published(&ids, u32::try_from(ttl).unwrap_or(u32::MAX));
         Ok(())
     }
 
     fn clock(&mut self, line: &Line) {
         let number = |key: &str| line.rest.get(key).and_then(Value::as_i64).unwrap_or(0);
-        self.wall_offset_ms = self.wall_offset_ms.saturating_add(number("wall_step_ms"));
-        self.paused |= number("pause_ms") > 0;
+        self.engine.clock(number("wall_step_ms"), number("pause_ms") > 0);
     }
 
     /// What an operator laid over a node: `drain` and `pin` with `for_s`, `undrain` and `unpin`.
@@ -314,60 +257,8 @@ impl World {
             (Some("undrain" | "unpin"), _) => None,
             _ => return Err("\"op\" must be drain, undrain, pin or unpin".to_owned()),
         };
-        self.pins.retain(|pin| pin.node != id);
-        if let Some(state) = state {
-            let since = self.now().wall;
-            let seconds = line.rest.get("for_s").and_then(Value::as_u64).unwrap_or(3600);
-            let until = since.plus(Duration::from_secs(seconds));
-            self.pins.push(Pin { node: id, state, since, until, reason: "in the trace".to_owned() });
-        }
+        let seconds = line.rest.get("for_s").and_then(Value::as_u64).unwrap_or(3600);
+        self.engine.pinned(id, state.map(|state| (state, Duration::from_secs(seconds))));
         Ok(())
     }
-
-    fn tick(&mut self) -> String {
-        let now = self.now();
-        for (id, open) in &mut self.open {
-            open.close(id, now.wall, &mut self.rounds);
-        }
-        self.pins.retain(|pin| pin.until > now.wall);
-        let (rounds, sightings) = (std::mem::take(&mut self.rounds), std::mem::take(&mut self.sightings));
-        let (loads, asks) = (std::mem::take(&mut self.loads), std::mem::take(&mut self.asks));
-        let ruling = judge(
-            &self.policy,
-            &Situation {
-                now,
-                just_started: std::mem::take(&mut self.paused),
-                fleet: &self.fleet,
-                rounds: &rounds,
-                sightings: Some(&sightings),
-                loads: &loads,
-                asks: &asks,
-                can: self.can,
-                anchors: self.anchors.take(),
-                has_anchors: self.has_anchors,
-                published: &self.published,
-                pins: &self.pins,
-                requests: &[],
-            },
-            std::mem::take(&mut self.memory),
-        );
-        let line = said::line(self.last_ms, &ruling.judgement);
-        self.memory = ruling.judgement.memory;
-        line
-    }
-}
-
-fn publish(fleet: &Fleet, ids: &BTreeSet<NodeId>, ttl: u32) -> BTreeMap<PoolId, PublishedSets> {
-    let of_pool = |pool: &Pool| {
-        let mut sets: PublishedSets = sets_of(fleet, pool)
-            .into_iter()
-            .map(|key: SetKey| (key, RecordSet { ttl, addresses: BTreeSet::new() }))
-            .collect();
-        for set in sets.values_mut() {
-            set.addresses
-                .extend(ids.iter().filter_map(|id| fleet.nodes.get(id)).flat_map(|node| node.addresses.clone()));
-        }
-        sets
-    };
-    fleet.pools.values().map(|pool| (pool.id.clone(), of_pool(pool))).collect()
 }

@@ -1,0 +1,227 @@
+//! The rule with what it remembers, fed by hand: observations in as they complete, a judgement when asked for one.
+//!
+//! Time is what the caller says. Names stand for nodes; addresses are made up and go nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::model::{
+    Abilities, AnchorRound, Ask, ClockReading, Fleet, Judgement, LoadFigure, Measured, Memory, Name, Node, NodeId,
+    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Round, SetKey,
+    Situation, Time,
+};
+use crate::rule::{judge, sets_of};
+
+use super::open::OpenRounds;
+
+/// A node as a trace or a scenario knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: Name,
+    /// Which it shares a site with.
+    pub site: Option<String>,
+    /// What it can send, bit/s.
+    pub capacity_bps: Option<u64>,
+}
+
+/// One fleet in one pool, one witness.
+#[derive(Debug)]
+pub struct Engine {
+    policy: Policy,
+    fleet: Fleet,
+    memory: Memory,
+    published: BTreeMap<PoolId, PublishedSets>,
+    pins: Vec<Pin>,
+    can: Abilities,
+    open: BTreeMap<NodeId, OpenRounds>,
+    rounds: Vec<Round>,
+    sightings: Vec<(NodeId, Observation)>,
+    loads: Vec<LoadFigure>,
+    asks: Vec<Ask>,
+    anchors: Option<AnchorRound>,
+    has_anchors: bool,
+    last_ms: i64,
+    wall_offset_ms: i64,
+    paused: bool,
+}
+
+impl Engine {
+    /// An engine that has seen nothing yet; every node is published with a TTL of `ttl_s` seconds.
+    ///
+    /// # Errors
+    /// Words, when a node is there twice.
+    pub fn new(policy: Policy, members: Vec<Member>, ttl_s: u32, can: Abilities) -> Result<Self, String> {
+        let mut nodes = BTreeMap::new();
+        for (member, number) in members.into_iter().zip(1u128..) {
+            let address = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | number));
+            let id = member.name;
+            let made = Node {
+                id: id.clone(),
+                addresses: vec![address],
+                site: member.site,
+                capacity_bps: member.capacity_bps,
+                ssh_host_key: None,
+            };
+            if nodes.insert(id.clone(), made).is_some() {
+                return Err(format!("node {id} is there twice"));
+            }
+        }
+        let name = |text: &str| Name::new(text).expect("it is one");
+        let pool = Pool {
+            id: name("trace"),
+            zone: "trace.invalid".to_owned(),
+            records: vec!["@".to_owned()],
+            ttl: Duration::from_secs(u64::from(ttl_s)),
+            registrar: name("trace"),
+            nodes: nodes.keys().cloned().collect(),
+            nameservers: Vec::new(),
+            publish_within: Duration::from_secs(60),
+        };
+        let fleet = Fleet { nodes, pools: [(pool.id.clone(), pool)].into() };
+        let everybody: BTreeSet<NodeId> = fleet.nodes.keys().cloned().collect();
+        let published = sets(&fleet, &everybody, ttl_s);
+        Ok(Self {
+            policy,
+            fleet,
+            memory: Memory::default(),
+            published,
+            pins: Vec::new(),
+            can,
+            open: BTreeMap::new(),
+            rounds: Vec::new(),
+            sightings: Vec::new(),
+            loads: Vec::new(),
+            asks: Vec::new(),
+            anchors: None,
+            has_anchors: false,
+            last_ms: 0,
+            wall_offset_ms: 0,
+            paused: false,
+        })
+    }
+
+    /// The policy it goes by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Who there is.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The time of what came last, milliseconds.
+    #[must_use]
+    pub fn last_ms(&self) -> i64 {
+        self.last_ms
+    }
+
+    /// From now on it is `t_ms`, which must not be earlier than before.
+    pub fn at(&mut self, t_ms: i64) {
+        self.last_ms = t_ms;
+    }
+
+    /// What its clocks show.
+    #[must_use]
+    pub fn now(&self) -> ClockReading {
+        let wall = Time(self.last_ms.saturating_add(self.wall_offset_ms));
+        ClockReading { wall, boot_ms: self.last_ms, boot_id: "trace".to_owned() }
+    }
+
+    /// One probe's result, completed now. Of a node that is not in the fleet nothing is taken.
+    pub fn observed(&mut self, id: NodeId, probe: ProbeKind, outcome: Outcome, measured: Measured) {
+        let Some(address) = self.fleet.nodes.get(&id).and_then(|node| node.addresses.first().copied()) else { return };
+        let observation = Observation { probe, address, at: self.now().wall, outcome, measured };
+        self.open.entry(id.clone()).or_default().take(observation.clone());
+        self.sightings.push((id, observation));
+    }
+
+    /// A look at the anchors.
+    pub fn controlled(&mut self, ok: u32, of: u32) {
+        self.has_anchors = true;
+        self.anchors = Some(AnchorRound { at: self.now().wall, ok, of });
+    }
+
+    /// What a node says it carries.
+    pub fn loaded(&mut self, figure: LoadFigure) {
+        self.loads.push(figure);
+    }
+
+    /// What another vantage point said.
+    pub fn asked(&mut self, ask: Ask) {
+        self.asks.push(ask);
+    }
+
+    /// What is published from now on.
+    pub fn published(&mut self, ids: &BTreeSet<NodeId>, ttl_s: u32) {
+        self.published = sets(&self.fleet, ids, ttl_s);
+    }
+
+    /// The wall clock stepped by so much; or the process stood still.
+    pub fn clock(&mut self, wall_step_ms: i64, paused: bool) {
+        self.wall_offset_ms = self.wall_offset_ms.saturating_add(wall_step_ms);
+        self.paused |= paused;
+    }
+
+    /// An operator's pin over a node, in place of the one before; none takes it away.
+    pub fn pinned(&mut self, id: NodeId, pin: Option<(PinState, Duration)>) {
+        self.pins.retain(|pin| pin.node != id);
+        if let Some((state, lasts)) = pin {
+            let since = self.now().wall;
+            let until = since.plus(lasts);
+            self.pins.push(Pin { node: id, state, since, until, reason: "in the trace".to_owned() });
+        }
+    }
+
+    /// Judges what came since the last time. The memory stays here: that of the judgement is empty.
+    pub fn judge(&mut self) -> Judgement {
+        let now = self.now();
+        for (id, open) in &mut self.open {
+            open.close(id, now.wall, &mut self.rounds);
+        }
+        self.pins.retain(|pin| pin.until > now.wall);
+        let (rounds, sightings) = (std::mem::take(&mut self.rounds), std::mem::take(&mut self.sightings));
+        let (loads, asks) = (std::mem::take(&mut self.loads), std::mem::take(&mut self.asks));
+        let ruling = judge(
+            &self.policy,
+            &Situation {
+                now,
+                just_started: std::mem::take(&mut self.paused),
+                fleet: &self.fleet,
+                rounds: &rounds,
+                sightings: Some(&sightings),
+                loads: &loads,
+                asks: &asks,
+                can: self.can,
+                anchors: self.anchors.take(),
+                has_anchors: self.has_anchors,
+                published: &self.published,
+                pins: &self.pins,
+                requests: &[],
+            },
+            std::mem::take(&mut self.memory),
+        );
+        let mut judgement = ruling.judgement;
+        self.memory = std::mem::take(&mut judgement.memory);
+        judgement
+    }
+}
+
+fn sets(fleet: &Fleet, ids: &BTreeSet<NodeId>, ttl: u32) -> BTreeMap<PoolId, PublishedSets> {
+    let of_pool = |pool: &Pool| {
+        let mut sets: PublishedSets = sets_of(fleet, pool)
+            .into_iter()
+            .map(|key: SetKey| (key, RecordSet { ttl, addresses: BTreeSet::new() }))
+            .collect();
+        for set in sets.values_mut() {
+            set.addresses
+                .extend(ids.iter().filter_map(|id| fleet.nodes.get(id)).flat_map(|node| node.addresses.clone()));
+        }
+        sets
+    };
+    fleet.pools.values().map(|pool| (pool.id.clone(), of_pool(pool))).collect()
+}
