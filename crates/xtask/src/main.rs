@@ -23,6 +23,8 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
   judge-bench
           measures the rule alone: over many nodes at once, or with the argument `year` over a year of four
+  simulate-bench [SEEDS] [WORLDS]
+          every policy in every scenario and in random worlds, in tables, with what is aimed at
   gen     writes the generated documentation again
   bless   writes all expected outputs of tests again; read the difference afterwards
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         }
         "bench" => suites::bench(&machine, &arguments),
         "judge-bench" => suites::judge_bench(&machine, &arguments),
+        "simulate-bench" => suites::simulate_bench(&machine, &arguments),
         "gen" => suites::generate(&machine),
         "bless" => suites::bless(&machine, &arguments),
         "help" | "--help" | "-h" => {

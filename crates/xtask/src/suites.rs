@@ -114,6 +114,11 @@ pub(crate) fn judge_bench(machine: &Machine, arguments: &[String]) -> Result<(),
     run(build.cargo(&["bench", "--package", "witness", "--bench", "judge"]).arg("--").args(arguments))
 }
 
+pub(crate) fn simulate_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    run(build.cargo(&["bench", "--package", "witness", "--bench", "simulate"]).arg("--").args(arguments))
+}
+
 /// The tests in `tests/docs` compare what is generated with what is committed, and write it when they are blessed.
 pub(crate) fn generate(machine: &Machine) -> Result<(), Failure> {
     let build = Build::prepare(machine)?;
