@@ -21,6 +21,7 @@ pub mod dns;
 pub mod exit;
 pub mod ledger;
 pub mod model;
+pub mod plot;
 pub mod probe;
 pub mod publish;
 pub mod registrar;

@@ -32,7 +32,7 @@ pub(super) fn judge(args: &JudgeArgs) -> Result<Exit, Failure> {
 }
 
 /// `classic`, or a file with a `[policy]`.
-fn policy(name: &str) -> Result<Policy, Failure> {
+pub(super) fn policy(name: &str) -> Result<Policy, Failure> {
     if name == "classic" {
         return Ok(Policy::default().classic());
     }

@@ -19,6 +19,7 @@ mod open;
 mod pin;
 mod print;
 mod run;
+mod simulate;
 mod status;
 mod zone;
 
@@ -61,6 +62,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Pin(args) => pin::pin(config, &args),
         Command::Unpin(args) => pin::unpin(config, &args),
         Command::Judge(args) => judge::judge(&args),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::Check(args) => check::check(config, &args),
         Command::Zone(command) => zone::zone(config, &command),
         Command::Completions { shell } => completions::completions(shell),
