@@ -9,7 +9,7 @@ use crate::sim::{Move, Outcome, Sample, Scenario};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 90.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 30.0;
 const PANEL: f64 = 170.0;
 const LANE: f64 = 22.0;
 const GAP: f64 = 34.0;
@@ -74,10 +74,14 @@ impl Picture {
     }
 
     fn line(&mut self, points: &[(f64, f64)], colour: &str, dashes: &str) {
+        self.stroke(points, colour, dashes, 1.6);
+    }
+
+    fn stroke(&mut self, points: &[(f64, f64)], colour: &str, dashes: &str, width: f64) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
             self.text,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\" stroke-dasharray=\"{dashes}\"/>",
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-dasharray=\"{dashes}\"/>",
             points.join(" ")
         );
     }
@@ -117,11 +121,13 @@ impl Picture {
     fn flow(&mut self, scenario: &Scenario, main: &Drawn<'_>, others: &[Drawn<'_>]) {
         let all: f64 = scenario.node.iter().map(|node| node.capacity).sum();
         let samples = &main.outcome.samples;
-        let most = samples.iter().map(|sample| sample.demand / all).fold(1.0, f64::max) * 1.05;
+        let most = samples.iter().map(|sample| sample.demand / all).fold(1.0, f64::max);
+        let most = (most * 4.0).ceil() / 4.0;
         self.panel("Asked for and served, share of all capacity", most, |value| format!("{:.0} %", value * 100.0));
-        let mut legend = vec![("asked for".to_owned(), "#888888", "")];
+        let mut legend = vec![("asked for".to_owned(), "#cccccc", "")];
         let asked = self.curve(samples, most, |sample| sample.demand / all);
-        self.line(&asked, "#888888", "");
+        // Wide, so that it is seen where all of it is served.
+        self.stroke(&asked, "#cccccc", "", 5.0);
         let dashed = others.iter().zip(["#d55e00", "#7f7f7f", "#cc79a7", "#e69f00"]);
         for (other, colour) in dashed {
             let served = self.curve(&other.outcome.samples, most, |sample| sample.served / all);
@@ -241,7 +247,8 @@ impl Picture {
     /// The first things that were done, in words.
     fn acts(&mut self, scenario: &Scenario, main: &Drawn<'_>) {
         const MOST: usize = 14;
-        let done: Vec<_> = main.outcome.done.iter().filter(|done| done.what.what != Move::Alert && !done.what.is_renewal()).collect();
+        let done: Vec<_> =
+            main.outcome.done.iter().filter(|done| done.what.what != Move::Alert && !done.what.is_renewal()).collect();
         let title = if done.is_empty() { "Nothing was done" } else { "What was done" };
         self.say(LEFT, self.top, "start", "#000000", title);
         self.top += 18.0;

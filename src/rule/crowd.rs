@@ -30,6 +30,8 @@ pub(super) struct Crowd {
     pub(super) soft: Vec<NodeId>,
     /// Those of them that fall silent, and of which it is not yet known whether they are dead.
     pub(super) falling: Vec<NodeId>,
+    /// The first that came back from silence a moment ago: others that are silent may be about to.
+    pub(super) revived: Option<NodeId>,
     /// Those that are not well, for others to be compared with.
     pub(super) troubled: Vec<NodeId>,
     /// What stands in the way of every soft withdrawal, with its words: overload, trouble on the way, a common fault.
@@ -87,6 +89,7 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
         answering: Vec::new(),
         soft: Vec::new(),
         falling: Vec::new(),
+        revived: None,
         troubled: Vec::new(),
         state: State::Normal,
         room: Room::default(),
@@ -114,6 +117,10 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
         }
         if silence.is_some() && !finding.hard && !is_reached(&policy.evidence, sight, node) {
             crowd.falling.push(id.clone());
+        }
+        let revived = node.recent.revived_at.filter(|at| sight.now.since(*at) < policy.overload.cut_wait);
+        if crowd.revived.is_none() && silence.is_none() && revived.is_some() {
+            crowd.revived = Some(id.clone());
         }
         if silence.is_some() || !matches!(finding.class, Evidence::Fine | Evidence::Suspect | Evidence::NoData) {
             crowd.troubled.push(id.clone());

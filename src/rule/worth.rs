@@ -124,6 +124,11 @@ impl Desk<'_> {
             format!("the rest would carry {} (at most {} % is allowed)", percent(milli), limits.room_percent)
         };
         if !confirmed {
+            if let Some(other) = &crowd.revived {
+                // What made several silent together may have been between them and us, and end for all of them.
+                let why = format!("nobody else could confirm it, and {other} has just come back from silence itself");
+                return Refused::quietly(Guard::Peers, why);
+            }
             if crowd.is_overloaded() {
                 let why = "nobody else could confirm it, and the pool is overloaded".to_owned();
                 return Refused::aloud(Guard::Overload, why);

@@ -268,3 +268,16 @@ fn another_witness_confirms_or_vetoes() {
     // It does not know either: as if it were not there.
     assert!(with_vote("nodata", 8).when("withdraw", "n2").unwrap() - DIES >= 38_000);
 }
+
+#[test]
+fn who_comes_back_first_does_not_make_room_for_the_withdrawal_of_the_others() {
+    // Most are out of sight, too many to act on; then they come back, one a moment before the other.
+    let looks = |node: usize, now| {
+        let until = DIES + LONG + 2_000 * node as i64;
+        if (2..=6).contains(&node) && (DIES..until).contains(&now) { Looks::CutOff } else { Looks::Fine }
+    };
+    let story = Scene::of(8, looks).run(DIES + 2 * LONG);
+    taken(&story, &[]);
+    held(&story, "n6", "unconfirmed");
+    held(&story, "n6", "peers");
+}
