@@ -138,7 +138,9 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
     } else if of_pool.overload_until.is_some_and(|until| sight.now >= until) {
         (of_pool.overload_since, of_pool.overload_until) = (None, None);
     }
-    if let (Some(since), Some(until), State::Normal) = (of_pool.overload_since, of_pool.overload_until, &crowd.state) {
+    // Figures that fall in the middle of an overload are its work: nodes that crash or collapse carry little.
+    let passing = matches!(crowd.state, State::Normal | State::PathTrouble(_));
+    if let (Some(since), Some(until), true) = (of_pool.overload_since, of_pool.overload_until, passing) {
         crowd.state = State::Overload(format!(
             "overloaded since {} s, and for another {} s unless it shows again",
             sight.now.since(since).as_secs(),

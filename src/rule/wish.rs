@@ -160,9 +160,12 @@ impl Desk<'_> {
         let kind = ActionKind::Withdraw;
         let why = explain::strikes(self.policy, memory);
         let convict = &self.policy.convict;
-        if !memory.strikes.iter().any(|strike| strike.is_from(convict)) {
+        let convicting = memory.strikes.iter().filter(|strike| strike.is_from(convict)).count();
+        if convicting * 2 < memory.strikes.len() {
+            // The others corroborate: most of it must be about what users get.
             let probes: Vec<&str> = convict.iter().map(|probe| probe.name()).collect();
-            let why = format!("{why}; it still serves: no strike came from {}", probes.join(" or "));
+            let many = if convicting == 0 { "no strike".to_owned() } else { format!("{convicting} of them") };
+            let why = format!("{why}; it still serves: {many} came from {}", probes.join(" or "));
             return Some(Wish::Tell(kind, Guard::StillServes, words::STRIKES, why));
         }
         // Strikes nominate, but what serves right now is not taken out; its next failing round will tell.
@@ -173,6 +176,9 @@ impl Desk<'_> {
             Some((Guard::StillServes, why))
         } else if classify::is_reached(&self.policy.evidence, self.sight, memory) {
             Some((Guard::Unconfirmed, format!("{why}; others reach it, so it is the way from here to there")))
+        } else if self.situation.can.relays && memory.recent.silence.is_some() {
+            // They will say, and if they see nothing either, its silence is hard evidence.
+            Some((Guard::Unconfirmed, format!("{why}; it is silent, and others are asked whether they reach it")))
         } else if !is_confirmed(memory) {
             Some((Guard::Vantage, format!("{why}; {UNANCHORED}")))
         } else {
@@ -190,7 +196,8 @@ impl Desk<'_> {
         if recent.silence.as_ref().is_some_and(lasts) {
             return Worth::Hard { confirmed: false };
         }
-        let steady = recent.service.filter(|service| service.any.rounds >= STEADY);
+        // Shorter than that, it may be a blip of the way there like those before it.
+        let steady = recent.service.filter(|service| lasts(&service.any));
         match steady {
             Some(service) if service.failing == Failing::Refused => Worth::Hard { confirmed: true },
             Some(_) => Worth::Soft { whole: true },
