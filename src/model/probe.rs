@@ -19,6 +19,8 @@ pub struct ProbeSettings {
     pub ssh: Option<SshProbe>,
     /// Somebody else's reliable hosts, probed by a TCP connection to learn about ourselves.
     pub anchors: Vec<SocketAddr>,
+    /// How often nodes are asked what they carry, where that is no part of a probe.
+    pub load_every: Duration,
 }
 
 impl ProbeSettings {

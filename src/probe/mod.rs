@@ -6,6 +6,7 @@
 
 mod anchors;
 mod https;
+mod load;
 mod phases;
 mod ping;
 mod schedule;
@@ -32,7 +33,7 @@ pub use sweep::sweep;
 pub use under_way::UnderWay;
 
 use crate::clock::{self, Stopwatch};
-use crate::model::{AnchorRound, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};
+use crate::model::{AnchorRound, LoadFigure, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -44,6 +45,9 @@ pub trait Observe: Send + Sync {
 
     /// A look at our own connectivity; none when there are no anchors to look at.
     fn anchors(&self) -> BoxFuture<'_, Option<AnchorRound>>;
+
+    /// Takes the load figures that came in since they were last taken. What a round has learnt is there when it ends.
+    fn loads(&self) -> Vec<LoadFigure>;
 }
 
 /// Probes over the real network. Meant to be shared: everything in it serves any number of rounds at once.
@@ -52,6 +56,7 @@ pub struct Prober {
     https: Option<https::HttpsProber>,
     ping: Option<ping::PingProber>,
     ssh: Option<ssh::SshProber>,
+    loads: load::Loads,
     watchdog: Arc<Watchdog>,
 }
 
@@ -70,6 +75,7 @@ impl Prober {
             https: settings.https.clone().map(https::HttpsProber::new).transpose()?,
             ping: settings.ping.clone().map(ping::PingProber::new),
             ssh: settings.ssh.clone().map(ssh::SshProber::new).transpose()?,
+            loads: load::Loads::new(settings.load_every),
             watchdog: Watchdog::start(),
             settings,
         })
@@ -84,7 +90,7 @@ impl Prober {
         for address in &node.addresses {
             let address = *address;
             if let Some(https) = &self.https {
-                let probe = https.probe(address);
+                let probe = https.probe(node, address);
                 probes.push(Box::pin(self.observe(ProbeKind::Https, address, https.timeout(), probe)));
             }
             if let Some(ping) = &self.ping {
@@ -111,6 +117,12 @@ impl Prober {
         Some(anchors::ask(&self.settings.anchors, timeout).await)
     }
 
+    /// Takes the load figures that came in since they were last taken, of each node and source the newest.
+    #[must_use]
+    pub fn loads(&self) -> Vec<LoadFigure> {
+        self.loads.take()
+    }
+
     /// What a person should be told once: probes that this machine does not permit, and what to do about it.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
@@ -131,6 +143,9 @@ impl Prober {
         let overslept = clock.elapsed().saturating_sub(timeout);
         let lost = self.watchdog.lost_since(from).and(overslept).and(sight.delayed);
         let outcome = judged(sight.outcome, lost, timeout);
+        if let Some(figure) = sight.load {
+            self.loads.hear(figure);
+        }
         tracing::debug!(probe = kind.name(), %address, %outcome, total_us = sight.measured.total_us, "observed");
         Observation { probe: kind, address, at: clock::now(), outcome, measured: sight.measured }
     }
@@ -143,6 +158,10 @@ impl Observe for Prober {
 
     fn anchors(&self) -> BoxFuture<'_, Option<AnchorRound>> {
         Box::pin(self.anchors())
+    }
+
+    fn loads(&self) -> Vec<LoadFigure> {
+        self.loads()
     }
 }
 
@@ -159,11 +178,13 @@ struct Sight {
     measured: Measured,
     /// How long it waited for something of ours before it could begin.
     delayed: Duration,
+    /// What the node said that it carries.
+    load: Option<LoadFigure>,
 }
 
 impl Sight {
     fn of(outcome: Outcome, measured: Measured) -> Self {
-        Self { outcome, measured, delayed: Duration::ZERO }
+        Self { outcome, measured, delayed: Duration::ZERO, load: None }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod cancel;
 mod https;
+mod load;
 mod namespaces;
 mod own_trouble;
 mod ping;

@@ -147,7 +147,7 @@ impl SshProber {
         measured.secure_us = secure_us;
         measured.total_us = clock.micros();
         measured.note = note.or(Some(banner));
-        (Sight { outcome, measured, delayed }, shown)
+        (Sight { outcome, measured, delayed, load: None }, shown)
     }
 
     fn expected(&self, node: &Node, address: IpAddr) -> Expected {
