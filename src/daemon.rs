@@ -135,7 +135,8 @@ pub async fn run(
                         () = stop.wait() => (timeout(GRACE, tick).await.ok(), true),
                     }
                 };
-                let written: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
+                let observed: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
+                let written = observed + gathered.loads.len();
                 match report {
                     Some(Ok(report)) => {
                         gathered = Gathered::default();

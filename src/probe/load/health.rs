@@ -32,6 +32,7 @@ pub(in crate::probe) fn figure(node: &NodeId, now: Time, age: Duration, body: &[
     (!figure.is_empty()).then_some(figure)
 }
 
+/// Numbers of JSON are exact below it.
 const MOST: u64 = 1 << 53;
 
 #[cfg(test)]
