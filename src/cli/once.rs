@@ -61,6 +61,7 @@ async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> R
     let mut shell = open::shell(config, ledger.clone(), "once")?;
     let prober = prober(config)?;
     let (rounds, anchors) = sweep(&prober, config.fleet.nodes.values().cloned()).await;
+    prober.loads_settled().await;
     let loads = prober.loads();
     let report = act(&mut shell, &Gathered { rounds, anchors, loads, ..Gathered::default() }).await?;
     let report = doubt::settle(config, &mut shell, &prober, &began, report).await?;

@@ -56,7 +56,8 @@ pub struct Prober {
     https: Option<https::HttpsProber>,
     ping: Option<ping::PingProber>,
     ssh: Option<ssh::SshProber>,
-    loads: load::Loads,
+    loads: Arc<load::Loads>,
+    metrics: Option<load::Metrics>,
     watchdog: Arc<Watchdog>,
 }
 
@@ -71,21 +72,26 @@ impl Prober {
             return Err(ProbeSetupError::NoRuntime);
         }
         sweep::raise_descriptors();
+        let loads = Arc::new(load::Loads::new(settings.load_every));
         Ok(Self {
             https: settings.https.clone().map(https::HttpsProber::new).transpose()?,
             ping: settings.ping.clone().map(ping::PingProber::new),
             ssh: settings.ssh.clone().map(ssh::SshProber::new).transpose()?,
-            loads: load::Loads::new(settings.load_every),
+            metrics: load::Metrics::new(&settings, Arc::clone(&loads))?,
+            loads,
             watchdog: Watchdog::start(),
             settings,
         })
     }
 
     /// One round of `node`. It ends when its slowest probe does, at the latest with the longest time-out; dropping it
-    /// ends its probes.
+    /// ends its probes. From its first round on, the node's metrics are read beside them, where it has any.
     pub async fn round(&self, node: &Node) -> Round {
         let attention = self.watchdog.attend();
         let started = clock::now();
+        if let Some(metrics) = &self.metrics {
+            metrics.follow(&node.id);
+        }
         let mut probes: Vec<BoxFuture<'_, Observation>> = Vec::with_capacity(self.settings.observations_of(node));
         for address in &node.addresses {
             let address = *address;
@@ -121,6 +127,14 @@ impl Prober {
     #[must_use]
     pub fn loads(&self) -> Vec<LoadFigure> {
         self.loads.take()
+    }
+
+    /// Waits until every node that is read beside its rounds has come to a rate or cannot be read, a few seconds at the
+    /// most: for those who look once. A rate takes two looks, and the second comes a second after the first.
+    pub async fn loads_settled(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.settled().await;
+        }
     }
 
     /// What a person should be told once: probes that this machine does not permit, and what to do about it.

@@ -3,13 +3,17 @@
 //! No probe passes or fails by any of this. What is missing, old or makes no sense is no figure: a node that tells
 //! nothing is judged without, and nothing is ever taken for zero.
 
+mod counters;
+mod exposition;
 mod health;
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(super) use health::{PATH, figure as of_health};
+pub(super) use metrics::Metrics;
 
 use crate::clock::Stopwatch;
 use crate::model::{LoadFigure, LoadSource, NodeId};
