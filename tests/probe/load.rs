@@ -1,8 +1,14 @@
 //! What nodes say that they carry, read beside the probes.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use witness::model::{LoadFigure, LoadSource, Outcome, ProbeSettings, Secret};
 use witness::probe::Prober;
 use witness_lab::node::{Answer, Health, Mode, Node, NodeConfig};
@@ -120,4 +126,111 @@ async fn a_document_from_a_cache_is_as_old_as_it_is() {
         ages.push(round.finished.since(figure.at).as_secs() >= 30);
     }
     assert_eq!(ages, [true, false]);
+}
+
+/// A node_exporter that has sent 1 MB more each time it is read, and answers only while the gate is open.
+struct Exporter {
+    port: u16,
+    gate: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Exporter {
+    async fn start(text: fn(u64) -> String) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (gate, opened) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            for turn in 1.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut opened = opened.clone();
+                tokio::spawn(async move {
+                    opened.wait_for(|open| *open).await.unwrap();
+                    let mut head = [0; 4096];
+                    let _ = stream.read(&mut head).await;
+                    let body = text(turn);
+                    let head =
+                        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                    let _ = stream.write_all((head + &body).as_bytes()).await;
+                });
+            }
+        });
+        Self { port, gate, task }
+    }
+
+    fn prober(&self) -> Prober {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let metrics = BTreeMap::from([(node(&["127.0.0.1"]).id, url)]);
+        let settings = ProbeSettings { load_every: Duration::from_secs(3600), metrics, ..ProbeSettings::default() };
+        Prober::new(settings).unwrap()
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn counters(turn: u64) -> String {
+    format!(
+        "node_load1 0.5\nnode_cpu_seconds_total{{cpu=\"0\",mode=\"idle\"}} 1\n\
+         node_network_transmit_bytes_total{{device=\"eth0\"}} {}\n\
+         node_network_transmit_bytes_total{{device=\"lo\"}} {}\n",
+        1_000_000 * turn,
+        u64::MAX / 2048 * turn
+    )
+}
+
+#[tokio::test]
+async fn a_node_exporter_gives_a_rate_with_its_second_answer() {
+    let exporter = Exporter::start(counters).await;
+    let prober = exporter.prober();
+    assert_eq!(prober.loads(), [], "nobody is read before a first round");
+    prober.round(&node(&["127.0.0.1"])).await;
+    prober.loads_settled().await;
+    let figures = prober.loads();
+    let [figure] = figures.as_slice() else { panic!("{figures:?}") };
+    let about = (LoadSource::Metrics, Some(500), Some(1));
+    assert_eq!((figure.source, figure.load1_milli, figure.ncpu), about);
+    // 8 Mbit in the second or more that lay between.
+    let rate = figure.tx_bps.unwrap();
+    assert!(rate > 0 && rate <= 8_100_000, "{rate}");
+}
+
+#[tokio::test]
+async fn no_round_waits_for_a_node_exporter() {
+    let exporter = Exporter::start(counters).await;
+    exporter.gate.send(false).unwrap();
+    let prober = exporter.prober();
+    prober.round(&node(&["127.0.0.1"])).await;
+    assert_eq!(prober.loads(), [], "it has not answered, and the round is over");
+    exporter.gate.send(true).unwrap();
+    prober.loads_settled().await;
+    assert_eq!(prober.loads().len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_exporter_that_makes_no_sense_tells_nothing() {
+    let texts: [fn(u64) -> String; 4] = [
+        |_| "<html>404 page not found</html>".to_owned(),
+        |_| "node_load1 much\n".to_owned(),
+        |_| String::new(),
+        // Longer than is read: what fits is not taken for the whole.
+        |_| format!("node_load1 1\n{}", "# a comment\n".repeat(400_000)),
+    ];
+    for text in texts {
+        let exporter = Exporter::start(text).await;
+        let prober = exporter.prober();
+        prober.round(&node(&["127.0.0.1"])).await;
+        prober.loads_settled().await;
+        assert_eq!(prober.loads(), []);
+    }
+    // Started anew between the two: what it carries is known, what it sends is not.
+    let exporter = Exporter::start(|turn| counters(9 - turn)).await;
+    let prober = exporter.prober();
+    prober.round(&node(&["127.0.0.1"])).await;
+    prober.loads_settled().await;
+    let figures = prober.loads();
+    assert_eq!(figures.iter().map(|figure| (figure.tx_bps, figure.ncpu)).collect::<Vec<_>>(), [(None, Some(1))]);
 }
