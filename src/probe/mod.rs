@@ -76,7 +76,7 @@ impl Prober {
         Ok(Self {
             https: settings.https.clone().map(https::HttpsProber::new).transpose()?,
             ping: settings.ping.clone().map(ping::PingProber::new),
-            ssh: settings.ssh.clone().map(ssh::SshProber::new).transpose()?,
+            ssh: settings.ssh.clone().map(|ssh| ssh::SshProber::new(ssh, Arc::clone(&loads))).transpose()?,
             metrics: load::Metrics::new(&settings, Arc::clone(&loads))?,
             loads,
             watchdog: Watchdog::start(),

@@ -24,6 +24,8 @@ pub(super) struct Counters {
 pub(super) enum Pressure {
     /// Seconds since boot in which it did.
     Seconds(f64),
+    /// The share of the last 10 s, in percent.
+    Percent(f64),
 }
 
 impl Counters {
@@ -42,11 +44,18 @@ impl Counters {
             of(before, self, passed.as_secs_f64())
         };
         let share = |of: fn(&Self) -> Option<Pressure>| {
-            let Pressure::Seconds(now) = of(self)?;
+            let now = match of(self)? {
+                Pressure::Percent(percent) => return Some((percent * 1000.0).round() as u32),
+                Pressure::Seconds(now) => now,
+            };
             let (before, passed) = before?;
-            let Pressure::Seconds(then) = of(before)?;
-            // It went back: the machine was started anew.
-            (now >= then).then(|| ((now - then) / passed.as_secs_f64() * 100_000.0).min(100_000.0).round() as u32)
+            match of(before)? {
+                // Else it went back: the machine was started anew.
+                Pressure::Seconds(then) if now >= then => {
+                    Some(((now - then) / passed.as_secs_f64() * 100_000.0).min(100_000.0).round() as u32)
+                }
+                Pressure::Seconds(_) | Pressure::Percent(_) => None,
+            }
         };
         LoadFigure {
             tx_bps: rate(sent_bps),
@@ -152,6 +161,8 @@ mod tests {
         assert_eq!(share(3.0, 99.0), Some(100_000), "no more than all of it");
         assert_eq!(share(3.0, 2.0), None, "started anew");
         assert_eq!(told(&waited(3.0), None).psi_cpu10_milli, None);
+        let told_so = Counters { cpu: Some(Pressure::Percent(12.345)), ..Counters::default() };
+        assert_eq!(told(&told_so, None).psi_cpu10_milli, Some(12_345), "where the machine itself says it");
         assert_eq!(told(&waited(3.0), Some((&Counters::default(), Duration::from_secs(10)))).psi_cpu10_milli, None);
     }
 

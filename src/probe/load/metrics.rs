@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::counters::Counters;
-use super::{INTERVALS, Loads, exposition};
+use super::{Loads, exposition, is_recent};
 use crate::clock::{self, Stopwatch};
 use crate::model::{LoadSource, NodeId, ProbeSettings};
 use crate::probe::setup::ProbeSetupError;
@@ -120,8 +120,7 @@ impl Reader {
             match read {
                 Ok(counters) => {
                     let before = last.as_ref().map(|(counters, at)| (counters, at.elapsed()));
-                    // What was long ago is no measure of what is.
-                    let before = before.filter(|(_, passed)| *passed <= INTERVALS * every + TIMEOUT);
+                    let before = before.filter(|(_, passed)| is_recent(*passed, every));
                     self.loads.hear(counters.figure(&self.node, clock::now(), LoadSource::Metrics, before));
                     if before.is_some() {
                         self.settle();

@@ -7,20 +7,30 @@ mod counters;
 mod exposition;
 mod health;
 mod metrics;
+mod proc;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(super) use health::{PATH, figure as of_health};
 pub(super) use metrics::Metrics;
+pub(super) use proc::COMMAND;
 
-use crate::clock::Stopwatch;
+use self::counters::Counters;
+use crate::clock::{self, Stopwatch};
 use crate::model::{LoadFigure, LoadSource, NodeId};
 
 /// For how many intervals a source that told what leaves the node keeps those after it from being listened to: as many
 /// as data may be old.
 const INTERVALS: u32 = 3;
+/// What a look may take longer than its interval without being an old one.
+const SLACK: Duration = Duration::from_secs(4);
+
+/// Whether what was counted `passed` ago does for a rate: what was long ago is no measure of what is.
+fn is_recent(passed: Duration, every: Duration) -> bool {
+    passed <= INTERVALS * every + SLACK
+}
 
 /// The figures that no tick has seen yet: of each node and source the newest, so that there is an end to them.
 ///
@@ -80,6 +90,59 @@ impl Loads {
     }
 }
 
+/// Nodes that are asked over SSH what they carry, each about once an interval and only where nothing better tells it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    loads: Arc<Loads>,
+    nodes: Mutex<BTreeMap<NodeId, Looks>>,
+}
+
+#[derive(Debug)]
+struct Looks {
+    /// When it was asked last.
+    asked: Stopwatch,
+    last: Option<(Counters, Stopwatch)>,
+}
+
+impl Asked {
+    pub(super) fn new(loads: Arc<Loads>) -> Self {
+        Self { loads, nodes: Mutex::default() }
+    }
+
+    /// Whether to ask `node` in this round; who asks is the only one for this interval.
+    pub(super) fn is_due(&self, node: &NodeId) -> bool {
+        if self.loads.is_told_better(node, LoadSource::Ssh) {
+            return false;
+        }
+        // A regular round may come a little early, and fast ones come much earlier.
+        let least = self.loads.every / 4 * 3;
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        match nodes.get_mut(node) {
+            Some(looks) if looks.asked.elapsed() < least => false,
+            Some(looks) => {
+                looks.asked = Stopwatch::start();
+                true
+            }
+            None => {
+                nodes.insert(node.clone(), Looks { asked: Stopwatch::start(), last: None });
+                true
+            }
+        }
+    }
+
+    /// What `printed`, which [`COMMAND`] printed just now, says that `node` carries.
+    pub(super) fn figure(&self, node: &NodeId, printed: &[u8]) -> Option<LoadFigure> {
+        let counters = proc::read(&String::from_utf8_lossy(printed))?;
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let looks = nodes.get_mut(node)?;
+        let last = looks.last.replace((counters, Stopwatch::start()));
+        let (counters, _) = looks.last.as_ref()?;
+        let before = last.as_ref().map(|(before, at)| (before, at.elapsed()));
+        let before = before.filter(|(_, passed)| is_recent(*passed, self.loads.every));
+        Some(counters.figure(node, clock::now(), LoadSource::Ssh, before))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +190,20 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2));
         loads.hear(figure("a", LoadSource::Metrics, 2, Some(7)));
         assert_eq!(taken(&loads).len(), 2);
+    }
+
+    #[test]
+    fn a_node_is_asked_once_an_interval_and_where_nothing_better_is_known() {
+        let node = |name: &str| NodeId::new(name).unwrap();
+        let loads = Arc::new(Loads::new(LONG));
+        let asked = Asked::new(Arc::clone(&loads));
+        let due = ["a", "b", "a"].map(|name| asked.is_due(&node(name)));
+        assert_eq!(due, [true, true, false]);
+        loads.hear(figure("c", LoadSource::Metrics, 1, Some(7)));
+        loads.hear(figure("d", LoadSource::Ssh, 1, Some(7)));
+        assert_eq!(["c", "d"].map(|name| asked.is_due(&node(name))), [false, true]);
+        let often = Asked::new(Arc::new(Loads::new(Duration::ZERO)));
+        assert_eq!(["a", "a"].map(|name| often.is_due(&node(name))), [true, true]);
     }
 
     #[test]
