@@ -7,6 +7,7 @@
 mod cancel;
 mod https;
 mod load;
+mod load_ssh;
 mod namespaces;
 mod own_trouble;
 mod ping;
