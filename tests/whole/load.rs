@@ -1,18 +1,23 @@
 //! What nodes carry, from their health documents to the rule and the ledger.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use witness::ledger::Reader;
-use witness::model::LoadSource;
+use witness::model::{LoadSource, Name};
 use witness_lab::dnsserver::Zone;
 use witness_lab::node::{Health, Mode, Node, NodeConfig};
 use witness_lab::ports;
+use witness_lab::process::wait_until;
 use witness_lab::tls::Authority;
+
+use crate::Daemon;
 
 const TOKEN: &str = "not-a-real-token";
 
@@ -91,4 +96,57 @@ fn what_an_edge_says_is_judged_by_and_written_down() {
         node.set_health(Health { egress_bps: 100_000_000, ..Health::of("edge") });
     }
     assert_eq!(once(folder.path(), &["--dry-run"])["fleet"], "normal");
+}
+
+/// A node_exporter on loopback that has sent 1 MB more each time it is read, as long as the test runs.
+fn exporter() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (stream, turn) in listener.incoming().zip(1..) {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let body = format!("node_load1 0.5\nnode_network_transmit_bytes_total{{device=\"eth0\"}} {turn}000000\n");
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_node_exporter_is_read_by_once_and_by_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = stage(folder.path());
+    // It has no edge, and its exporter tells instead.
+    nodes[2].set(Mode::BadBody).unwrap();
+    let file = folder.path().join("witness.toml");
+    let text = format!("{}metrics_url = \"http://{}/metrics\"\n", fs::read_to_string(&file).unwrap(), exporter());
+    fs::write(&file, text).unwrap();
+    once(folder.path(), &[]);
+    let reader = Reader::open(&folder.path().join("witness.db")).unwrap();
+    let newest = || {
+        let told = reader.view().last_loads(Some(&Name::new("slice3").unwrap())).unwrap();
+        assert!(told.len() == 1 && told[0].source == LoadSource::Metrics, "{told:?}");
+        told[0].clone()
+    };
+    let first = newest();
+    assert!(first.tx_bps.is_some_and(|bps| bps > 0) && first.load1_milli == Some(500), "{first:?}");
+    let from = |node: &str| reader.view().last_loads(Some(&Name::new(node).unwrap())).unwrap()[0].at;
+    let before = from("slice1");
+
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_witness"));
+    let _daemon = Daemon(daemon.current_dir(folder.path()).arg("run").spawn().unwrap());
+    let goes_on = wait_until(Duration::from_secs(60), || {
+        let newest = newest();
+        newest.at > first.at && newest.tx_bps.is_some() && from("slice1") > before
+    });
+    assert!(goes_on, "the daemon tells nothing new");
+    let status = Command::new(env!("CARGO_BIN_EXE_witness"))
+        .current_dir(folder.path())
+        .args(["status", "slice3", "--json"])
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["nodes"][0]["load"][0]["source"], "metrics", "{status}");
 }
