@@ -116,10 +116,11 @@ pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report
     }
 }
 
-/// One round of each node, and the anchors.
+/// One round of each node, what the nodes carry, and the anchors.
 pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node>) -> Result<Gathered, Failure> {
     let prober = prober(config)?;
     let (rounds, anchors) = sweep(&prober, nodes.cloned()).await;
+    prober.loads_settled().await;
     Ok(Gathered { rounds, anchors, loads: prober.loads(), ..Gathered::default() })
 }
 
