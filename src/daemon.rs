@@ -26,7 +26,7 @@ const RENEW: Duration = Duration::from_secs(60);
 /// Old rows that go after each tick, besides twice as many as the tick has written: enough to catch up, few enough not to
 /// hold up the next.
 const PRUNE_ROWS: usize = 2000;
-/// Rounds that may wait to be judged, per node; the oldest are dropped.
+/// Rounds that may wait to be judged, per node, and as many load figures; the oldest are dropped.
 const BACKLOG: usize = 32;
 
 /// Everything that can happen.
@@ -124,6 +124,9 @@ pub async fn run(
                 if gathered.rounds.is_empty() && gathered.anchors.is_none() {
                     continue;
                 }
+                gathered.loads.append(&mut prober.loads());
+                let late = gathered.loads.len().saturating_sub(BACKLOG * nodes.len());
+                gathered.loads.drain(..late);
                 let (report, stopped) = {
                     let tick = shell.tick(&gathered);
                     tokio::pin!(tick);
@@ -132,7 +135,8 @@ pub async fn run(
                         () = stop.wait() => (timeout(GRACE, tick).await.ok(), true),
                     }
                 };
-                let written: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
+                let observed: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
+                let written = observed + gathered.loads.len();
                 match report {
                     Some(Ok(report)) => {
                         gathered = Gathered::default();

@@ -189,6 +189,7 @@ impl Shell {
         }
         let record = TickRecord {
             rounds: gathered.rounds.clone(),
+            loads: gathered.loads.clone(),
             anchors: gathered.anchors,
             judgement: ruling.judgement.clone(),
             request: gathered.requests.first().cloned(),

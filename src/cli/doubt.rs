@@ -57,6 +57,7 @@ pub(super) async fn settle(
             }
         }
         if !gathered.rounds.is_empty() || gathered.anchors.is_some() {
+            gathered.loads = prober.loads();
             report = act(shell, &gathered).await?.after(report);
         }
         if began.elapsed() >= last_start {

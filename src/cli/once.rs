@@ -61,7 +61,9 @@ async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> R
     let mut shell = open::shell(config, ledger.clone(), "once")?;
     let prober = prober(config)?;
     let (rounds, anchors) = sweep(&prober, config.fleet.nodes.values().cloned()).await;
-    let report = act(&mut shell, &Gathered { rounds, anchors, ..Gathered::default() }).await?;
+    prober.loads_settled().await;
+    let loads = prober.loads();
+    let report = act(&mut shell, &Gathered { rounds, anchors, loads, ..Gathered::default() }).await?;
     let report = doubt::settle(config, &mut shell, &prober, &began, report).await?;
     print(&report, config, args.json)?;
     if std::io::stdout().is_terminal() {
@@ -114,10 +116,12 @@ pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report
     }
 }
 
-/// One round of each node, and the anchors.
+/// One round of each node, what the nodes carry, and the anchors.
 pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node>) -> Result<Gathered, Failure> {
-    let (rounds, anchors) = sweep(&prober(config)?, nodes.cloned()).await;
-    Ok(Gathered { rounds, anchors, ..Gathered::default() })
+    let prober = prober(config)?;
+    let (rounds, anchors) = sweep(&prober, nodes.cloned()).await;
+    prober.loads_settled().await;
+    Ok(Gathered { rounds, anchors, loads: prober.loads(), ..Gathered::default() })
 }
 
 fn prober(config: &Config) -> Result<Arc<Prober>, Failure> {

@@ -355,6 +355,12 @@ pub(super) static NODES: Section = Section {
             None("`known_hosts`, if any"),
             "The host key that it must show, as `ssh-keygen -lf` prints it.",
         ),
+        key(
+            "metrics_url",
+            Url,
+            None("no node_exporter is read"),
+            "A node_exporter's `/metrics`, read every `interval` for [what the node carries](../load.md): `http://192.0.2.11:9100/metrics`. An `https` one is verified as the https probe's is.",
+        ),
     ],
 };
 

@@ -195,6 +195,8 @@ fn meaning<'r>(reading: &'r Reading<'r>, root: &'r toml::de::DeTable<'r>, path: 
         ping: ping.flatten(),
         ssh: ssh.flatten(),
         anchors: witness.anchors.iter().flatten().map(|anchor| anchor.value).collect(),
+        metrics: fleet.metrics.clone(),
+        load_every: interval.unwrap_or_default(),
     };
     cross::pools_and_registrars(reading, &fleet, &registrars);
     cross::pools_and_guards(reading, &fleet, policy.as_ref());

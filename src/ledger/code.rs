@@ -3,8 +3,8 @@
 //! The numbers are part of the schema: a variant may be added at the end of a list, and none ever moves.
 
 use crate::model::{
-    ActionKind, Fault, FleetVerdict, Guard, IntentState, NodeVerdict, Outcome, OwnFault, PinState, ProbeKind, Stage,
-    Standing, TlsFault, Vantage,
+    ActionKind, Fault, FleetVerdict, Guard, IntentState, LoadSource, NodeVerdict, Outcome, OwnFault, PinState,
+    ProbeKind, Stage, Standing, TlsFault, Vantage,
 };
 
 use super::error::Trouble;
@@ -168,6 +168,16 @@ pub(crate) fn of_probe(probe: ProbeKind) -> i64 {
 /// A number's probe.
 pub(crate) fn to_probe(number: i64) -> Result<ProbeKind, Trouble> {
     at(&ProbeKind::ALL, number).ok_or_else(|| Trouble::unreadable("observation.probe", number))
+}
+
+/// The number of a load figure's source.
+pub(crate) fn of_source(source: LoadSource) -> i64 {
+    index(&LoadSource::ALL, &source)
+}
+
+/// A number's source of load figures.
+pub(crate) fn to_source(number: i64) -> Result<LoadSource, Trouble> {
+    at(&LoadSource::ALL, number).ok_or_else(|| Trouble::unreadable("load.source", number))
 }
 
 /// A fleet verdict's number.
@@ -360,6 +370,9 @@ mod tests {
         for probe in ProbeKind::ALL {
             assert_eq!(to_probe(of_probe(probe)).unwrap(), probe);
         }
+        for source in LoadSource::ALL {
+            assert_eq!(to_source(of_source(source)).unwrap(), source);
+        }
     }
 
     #[test]
@@ -392,7 +405,7 @@ mod tests {
         {
             assert!(matches!(to_outcome(number), Err(Trouble::Unreadable(..))), "{number}");
         }
-        assert!(to_probe(3).is_err() && to_fleet(-1).is_err() && to_vantage(3).is_err());
+        assert!(to_probe(3).is_err() && to_source(3).is_err() && to_fleet(-1).is_err() && to_vantage(3).is_err());
         assert!(to_verdict("fine").is_err() && to_guard("").is_err());
     }
 

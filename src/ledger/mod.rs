@@ -21,6 +21,7 @@ mod handle;
 mod history;
 mod intents;
 mod lease;
+mod loads;
 mod names;
 mod pins;
 mod prune;

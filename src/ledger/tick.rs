@@ -3,18 +3,20 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::crash;
-use crate::model::{AnchorRound, Judgement, Request, Round, Standing};
+use crate::model::{AnchorRound, Judgement, LoadFigure, Request, Round, Standing};
 
 use super::cache::Cache;
 use super::error::{LedgerError, Trouble};
 use super::states::to_json;
-use super::{Ledger, code, lease, remembered, rounds, states};
+use super::{Ledger, code, lease, loads, remembered, rounds, states};
 
 /// Everything that one tick was shown and concluded.
 #[derive(Clone, Debug)]
 pub struct TickRecord {
     /// Rounds that finished since the tick before, in any order.
     pub rounds: Vec<Round>,
+    /// Load figures that came in since the tick before, in any order.
+    pub loads: Vec<LoadFigure>,
     /// The newest look at the anchors, if one was taken since the tick before.
     pub anchors: Option<AnchorRound>,
     /// What a person asked for in this tick.
@@ -88,6 +90,7 @@ fn write(db: &Connection, cache: &mut Cache, tick: &TickRecord) -> Result<i64, T
         )?;
     cache.fleet = Some(fleet);
     let written = rounds::write(db, &mut cache.names, id, at, &tick.rounds)?;
+    loads::write(db, &mut cache.names, id, at, &tick.loads)?;
     states::write(db, cache, id, judgement)?;
     remembered::save(db, cache, id, &judgement.memory, &written)?;
     Ok(id)
@@ -105,6 +108,7 @@ mod tests {
     fn empty(at: i64) -> TickRecord {
         TickRecord {
             rounds: Vec::new(),
+            loads: Vec::new(),
             anchors: None,
             request: None,
             judgement: Judgement {

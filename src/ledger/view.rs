@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 
 use crate::model::{
-    Action, AnchorRound, ClockReading, FleetVerdict, Hold, Intent, Memory, NodeId, Pin, PoolId, PublishedSets, Request,
-    Round, Strike, Time, Vantage,
+    Action, AnchorRound, ClockReading, FleetVerdict, Hold, Intent, LoadFigure, Memory, NodeId, Pin, PoolId,
+    PublishedSets, Request, Round, Strike, Time, Vantage,
 };
 
 use super::error::{LedgerError, Trouble};
@@ -16,7 +16,7 @@ use super::names::{find_node, to_name};
 use super::states::from_json;
 use super::{
     LeaseInfo, Ledger, NodeState, PastPin, Publication, Snapshot, SnapshotEntry, Standpoint, cache, code, intents,
-    lease, pins, remembered, rounds, states, store,
+    lease, loads, pins, remembered, rounds, states, store,
 };
 
 /// A read-only connection to a ledger. It never makes the writer wait.
@@ -252,6 +252,15 @@ impl<'a> View<'a> {
             }
             Ok(last)
         })
+    }
+
+    /// The newest load figure of each source, of one node or of all, sorted by node, then source. None of those that have
+    /// told nothing for a thousand judgements.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn last_loads(&self, node: Option<&NodeId>) -> Result<Vec<LoadFigure>, LedgerError> {
+        self.ask(|db| loads::last(db, node))
     }
 
     /// A node's strikes between two times, both included, oldest first.

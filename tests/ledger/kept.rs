@@ -107,6 +107,7 @@ fn record(step: Step, memory: &mut Memory, latest: &mut BTreeMap<usize, NodeJudg
     memory.holds = step.holds.clone();
     TickRecord {
         rounds: step.rounds,
+        loads: Vec::new(),
         anchors: None,
         request: None,
         judgement: Judgement {

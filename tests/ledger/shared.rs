@@ -161,7 +161,7 @@ pub(crate) fn a_pin() -> witness::model::Pin {
     }
 }
 
-/// What the saved databases hold: see `fixtures/ledger/README.md`.
+/// What the saved databases hold: see `fixtures/ledger/README.md`. Only what every schema has a place for.
 fn fill(ledger: &mut Ledger) -> Memory {
     let ids = ticked(ledger, 0..14);
     let intent = ledger.intend(ids[3], Time(1), &plan(0)).unwrap();

@@ -6,6 +6,8 @@
 
 mod cancel;
 mod https;
+mod load;
+mod load_ssh;
 mod namespaces;
 mod own_trouble;
 mod ping;

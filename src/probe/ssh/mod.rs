@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use self::known_hosts::{Family, KnownHosts};
 use self::session::{Errand, Expected, Report};
 use self::threads::Threads;
+use super::load::{Asked, Loads};
 use super::setup::ProbeSetupError;
 use super::{Sight, brief, trouble};
 use crate::clock::Stopwatch;
@@ -37,10 +38,12 @@ pub(super) struct SshProber {
     threads: Option<Threads>,
     /// Which kind of key an address has shown that was the pinned one, where it was not the first choice.
     kinds: Mutex<BTreeMap<IpAddr, Family>>,
+    /// Who is asked what it carries, where logging in is part of the probe.
+    asked: Asked,
 }
 
 impl SshProber {
-    pub(super) fn new(settings: SshProbe) -> Result<Self, ProbeSetupError> {
+    pub(super) fn new(settings: SshProbe, loads: Arc<Loads>) -> Result<Self, ProbeSetupError> {
         let login = match settings.level {
             SshLevel::Login => Some(Arc::new(checked(settings.login.clone())?)),
             SshLevel::Banner | SshLevel::Handshake => None,
@@ -50,7 +53,7 @@ impl SshProber {
         };
         let known_hosts = settings.known_hosts.as_ref().map(read).transpose()?;
         let threads = (settings.level > SshLevel::Banner).then(Threads::start).transpose()?;
-        Ok(Self { settings, login, known_hosts, threads, kinds: Mutex::default() })
+        Ok(Self { settings, login, known_hosts, threads, kinds: Mutex::default(), asked: Asked::new(loads) })
     }
 
     /// For everything.
@@ -68,8 +71,10 @@ impl SshProber {
         let expected = self.expected(node, address);
         let mut families = self.preferred(&expected, address);
         let mut first: Option<Sight> = None;
+        let asking = self.login.is_some() && self.asked.is_due(&node.id);
         loop {
-            let (sight, shown) = self.attempt(address, &expected, &families, clock, end).await;
+            let (mut sight, shown, printed) = self.attempt(address, &expected, &families, asking, clock, end).await;
+            sight.load = printed.and_then(|printed| self.asked.figure(&node.id, &printed));
             let changed = sight.outcome == Outcome::Failed(Fault::HostKey);
             if changed && matches!(expected, Expected::Pinned(_)) {
                 families.retain(|family| Some(*family) != shown);
@@ -95,13 +100,14 @@ impl SshProber {
         address: IpAddr,
         expected: &Expected,
         families: &[Family],
+        asking: bool,
         clock: Stopwatch,
         end: Instant,
-    ) -> (Sight, Option<Family>) {
+    ) -> (Sight, Option<Family>, Option<Vec<u8>>) {
         let mut measured = Measured::default();
         let ended = |outcome, measured: Measured, note: Option<String>| {
             let note = note.as_deref().map(brief).or(measured.note.clone());
-            (Sight::of(outcome, Measured { total_us: clock.micros(), note, ..measured }), None)
+            (Sight::of(outcome, Measured { total_us: clock.micros(), note, ..measured }), None, None)
         };
         let troubled =
             |error: &io::Error, stage| trouble::of_io(error, address, stage).unwrap_or(Outcome::Failed(Fault::Reset));
@@ -139,15 +145,18 @@ impl SshProber {
             families: families.to_vec(),
             expected: expected.clone(),
             login: self.login.clone(),
+            asking,
             clock,
             timeout: self.settings.timeout,
             end,
         };
-        let Report { outcome, secure_us, shown, note, delayed, .. } = threads.run(errand, place).await;
+        let Report { outcome, secure_us, passed_us, shown, note, printed, delayed, .. } =
+            threads.run(errand, place).await;
         measured.secure_us = secure_us;
-        measured.total_us = clock.micros();
+        // What came after it had passed is no part of it.
+        measured.total_us = passed_us.unwrap_or_else(|| clock.micros());
         measured.note = note.or(Some(banner));
-        (Sight { outcome, measured, delayed }, shown)
+        (Sight { outcome, measured, delayed, load: None }, shown, printed)
     }
 
     fn expected(&self, node: &Node, address: IpAddr) -> Expected {
