@@ -139,10 +139,8 @@ impl Desk<'_> {
             let after = crowd.room.after(&gone.union(&without).cloned().collect(), 100);
             return match after {
                 Some(milli) if milli > room => {
-                    let why = format!(
-                        "nobody else could confirm it, and without all that do not answer {}",
-                        too_much(milli)
-                    );
+                    let why =
+                        format!("nobody else could confirm it, and without all that do not answer {}", too_much(milli));
                     Refused::aloud(Guard::Unconfirmed, why)
                 }
                 Some(_) => Ok(()),
