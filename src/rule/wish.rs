@@ -140,7 +140,8 @@ impl Desk<'_> {
             }
             Evidence::Degraded => {
                 let since = recent.degraded?.since;
-                let whole = recent.service.is_some_and(|service| service.any.rounds >= STEADY);
+                // Of an overload three failures in a row are nothing out of the ordinary; over so long they are.
+                let whole = recent.service.is_some_and(|service| self.is_steady(&service.any));
                 lasts(Some(since)).then_some((words::DEGRADED, Worth::Soft { whole }, since))?
             }
             Evidence::Stressed | Evidence::Shedding | Evidence::Suspect | Evidence::Fine | Evidence::NoData => {
@@ -191,19 +192,22 @@ impl Desk<'_> {
 
     fn worth_of_strikes(&self, memory: &NodeMemory) -> Worth {
         let recent = &memory.recent;
-        let limits = &self.policy.evidence;
-        let lasts = |span: &Streak| span.rounds >= STEADY && span.until.since(span.since) >= limits.silent_alone;
-        if recent.silence.as_ref().is_some_and(lasts) {
+        if recent.silence.is_some_and(|silence| self.is_steady(&silence)) {
             return Worth::Hard { confirmed: false };
         }
         // Shorter than that, it may be a blip of the way there like those before it.
-        let steady = recent.service.filter(|service| lasts(&service.any));
+        let steady = recent.service.filter(|service| self.is_steady(&service.any));
         match steady {
             Some(service) if service.failing == Failing::Refused => Worth::Hard { confirmed: true },
             Some(_) => Worth::Soft { whole: true },
             // Another process saw most of it, and all that is left of that are its strikes.
             None => self.worth_of_run(memory),
         }
+    }
+
+    /// Whether it has failed every time for long enough not to be chance.
+    fn is_steady(&self, streak: &Streak) -> bool {
+        streak.rounds >= STEADY && streak.until.since(streak.since) >= self.policy.evidence.silent_alone
     }
 
     /// What the strikes of failing rounds in a row are worth by themselves: for those who look once a minute, each time in

@@ -1,7 +1,7 @@
 //! The scenarios that the program brings along.
 
 /// Name and text of each, in order.
-pub const BUILTIN: [(&str, &str); 25] = [
+pub const BUILTIN: [(&str, &str); 26] = [
     ("01-silent-death", include_str!("../../fixtures/scenarios/01-silent-death.toml")),
     ("02-port-refused", include_str!("../../fixtures/scenarios/02-port-refused.toml")),
     ("03-hung", include_str!("../../fixtures/scenarios/03-hung.toml")),
@@ -27,4 +27,5 @@ pub const BUILTIN: [(&str, &str); 25] = [
     ("23-lossy-node", include_str!("../../fixtures/scenarios/23-lossy-node.toml")),
     ("24-five-of-eight", include_str!("../../fixtures/scenarios/24-five-of-eight.toml")),
     ("25-blind-in-one-eye", include_str!("../../fixtures/scenarios/25-blind-in-one-eye.toml")),
+    ("26-night-of-the-video", include_str!("../../fixtures/scenarios/26-night-of-the-video.toml")),
 ];
