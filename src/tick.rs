@@ -190,6 +190,7 @@ impl Shell {
         let record = TickRecord {
             rounds: gathered.rounds.clone(),
             loads: gathered.loads.clone(),
+            asks: gathered.asks.clone(),
             anchors: gathered.anchors,
             judgement: ruling.judgement.clone(),
             request: gathered.requests.first().cloned(),

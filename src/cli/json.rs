@@ -11,6 +11,7 @@ pub(super) fn node(judged: &NodeJudgement) -> Value {
     json!({
         "n": judged.node,
         "verdict": judged.verdict,
+        "evidence": judged.evidence,
         "standing": judged.standing,
         "pin": judged.pin.as_ref().map(pin),
         "strikes": judged.strikes,

@@ -216,7 +216,7 @@ fn detail(config: &Config, seen: &Seen, node: &NodeId) -> Result<(), Failure> {
         fact("why", &judged.why);
         fact("in DNS", &judgement::in_dns(judged));
         for figure in seen.loads(state) {
-            fact("load", &format!("{}, {}", carried(figure), ago(figure.at, seen.now)));
+            fact("load", &format!("{}, {}", print::carried(figure), ago(figure.at, seen.now)));
         }
         let window = config.policy.window.as_secs() / 60;
         let counting = format!("{} count, {} nominate", judged.strikes, config.policy.strikes);
@@ -243,27 +243,6 @@ fn detail(config: &Config, seen: &Seen, node: &NodeId) -> Result<(), Failure> {
         print::table(head.chain([Column::new("NOTE").shrink(10)]).collect(), rows.collect())?;
     }
     Ok(())
-}
-
-/// What a figure says, and who says it.
-fn carried(figure: &LoadFigure) -> String {
-    let rate = |bps: u64| format!("{:.1} Mbit/s", bps as f64 / 1e6);
-    let thousandths = |of: u32| format!("{:.2}", f64::from(of) / 1000.0);
-    let sends = match (figure.tx_bps, figure.capacity_bps) {
-        (Some(sends), Some(most)) => Some(format!("{} of {}", rate(sends), rate(most))),
-        (Some(sends), None) => Some(rate(sends)),
-        (None, most) => most.map(|most| format!("up to {}", rate(most))),
-    };
-    let parts = [
-        sends,
-        figure.active.map(|count| format!("{count} connections")),
-        figure.shed_step.filter(|step| *step > 0).map(|step| format!("shedding at step {step}")),
-        figure.load1_milli.map(|of| format!("load {}", thousandths(of))),
-        figure.ncpu.map(|count| format!("{count} processors")),
-        figure.psi_cpu10_milli.map(|of| format!("{} % of the time something waited for one", thousandths(of))),
-    ];
-    let told: Vec<String> = parts.into_iter().flatten().collect();
-    format!("{} ({})", told.join(", "), figure.source.name())
 }
 
 fn as_json(seen: &Seen, only: Option<&NodeId>) -> Value {

@@ -11,6 +11,10 @@ use super::names::{Names, to_name};
 /// Judgements back that [`last`] looks: a node that has told nothing for so long has no newest figure.
 const BACK: i64 = 1000;
 
+const FIGURE: &str = "SELECT n.name, j.at, l.source, l.at, l.tx_bps, l.capacity_bps, l.active, l.shed_step, l.load1_milli, \
+     l.ncpu, l.psi_cpu10_milli, l.psi_io10_milli, l.listen_overflows \
+     FROM load l JOIN judgement j ON j.id = l.judgement JOIN node n ON n.id = l.node";
+
 /// Writes every figure under `judgement`, made at `at`.
 pub(crate) fn write(
     db: &Connection,
@@ -60,13 +64,10 @@ pub(crate) fn write(
 
 /// The newest figure of each source, of one node or of all, by node and source.
 pub(crate) fn last(db: &Connection, node: Option<&NodeId>) -> Result<Vec<LoadFigure>, Trouble> {
-    let mut find = db.prepare_cached(
-        "SELECT n.name, j.at, l.source, l.at, l.tx_bps, l.capacity_bps, l.active, l.shed_step, l.load1_milli, l.ncpu, \
-         l.psi_cpu10_milli, l.psi_io10_milli, l.listen_overflows \
-         FROM load l JOIN judgement j ON j.id = l.judgement JOIN node n ON n.id = l.node \
-         WHERE l.judgement > (SELECT max(id) FROM judgement) - ?1 AND (?2 IS NULL OR n.name = ?2) \
-         ORDER BY n.name, l.source, j.at + l.at, l.judgement",
-    )?;
+    let mut find = db.prepare_cached(&format!(
+        "{FIGURE} WHERE l.judgement > (SELECT max(id) FROM judgement) - ?1 AND (?2 IS NULL OR n.name = ?2) \
+         ORDER BY n.name, l.source, j.at + l.at, l.judgement"
+    ))?;
     let mut rows = find.query(params![BACK, node.map(|node| node.as_str())])?;
     let mut last: Vec<LoadFigure> = Vec::new();
     while let Some(row) = rows.next()? {
@@ -79,6 +80,20 @@ pub(crate) fn last(db: &Connection, node: Option<&NodeId>) -> Result<Vec<LoadFig
     Ok(last)
 }
 
+/// What a judgement was shown, of one node or of all, by node and source.
+pub(crate) fn of(db: &Connection, judgement: i64, node: Option<&NodeId>) -> Result<Vec<LoadFigure>, Trouble> {
+    let mut find = db.prepare_cached(&format!(
+        "{FIGURE} WHERE l.judgement = ?1 AND (?2 IS NULL OR n.name = ?2) ORDER BY n.name, l.source, l.at"
+    ))?;
+    let mut rows = find.query(params![judgement, node.map(|node| node.as_str())])?;
+    let mut figures = Vec::new();
+    while let Some(row) = rows.next()? {
+        figures.push(read(row)?);
+    }
+    Ok(figures)
+}
+
+/// A row of [`FIGURE`].
 fn read(row: &Row<'_>) -> Result<LoadFigure, Trouble> {
     let (at, after): (i64, i64) = (row.get(1)?, row.get(3)?);
     let whole = |column: usize| -> Result<Option<u64>, Trouble> {

@@ -108,6 +108,7 @@ fn record(step: Step, memory: &mut Memory, latest: &mut BTreeMap<usize, NodeJudg
     TickRecord {
         rounds: step.rounds,
         loads: Vec::new(),
+        asks: Vec::new(),
         anchors: None,
         request: None,
         judgement: Judgement {

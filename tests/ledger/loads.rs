@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use witness::ledger::{Ledger, Reader, Retention, SCHEMA};
-use witness::model::{LoadFigure, LoadSource, Memory, Time};
+use witness::model::{Ask, AskHow, AskOutcome, Evidence, FleetVerdict, LoadFigure, LoadSource, Memory, RuleId, Time};
 
 use crate::world::{INTERVAL, START, node, place, tick, ticked};
 
@@ -124,4 +124,45 @@ fn a_ledger_of_the_first_schema_keeps_what_it_has_and_takes_figures() {
     next.loads = vec![figure(0, 14, LoadSource::Health)];
     ledger.record_tick(&next).unwrap();
     assert_eq!(Reader::open(&path).unwrap().view().last_loads(None).unwrap(), next.loads);
+}
+
+/// What the rule went by is there again when somebody asks why.
+#[test]
+fn a_chain_holds_figures_tries_of_others_classes_and_the_fleets_reason() {
+    let (_dir, path) = place();
+    let mut ledger = Ledger::open(&path).unwrap();
+    let mut next = tick(0, 4, &mut Memory::default());
+    let ask = |via: usize, outcome: AskOutcome| Ask {
+        via: node(via),
+        node: node(0),
+        at: Time(at(0) - 500),
+        how: AskHow::Tcp,
+        outcome,
+        tries: 1,
+    };
+    next.loads = vec![figure(0, 0, LoadSource::Health), figure(1, 0, LoadSource::Ssh)];
+    next.asks = vec![ask(1, AskOutcome::Nothing), ask(2, AskOutcome::Reached), ask(3, AskOutcome::Unknown)];
+    next.judgement.fleet = FleetVerdict::Overload;
+    next.judgement.fleet_rule = RuleId::of("R5.overload");
+    next.judgement.fleet_why = "2 of 4".to_owned();
+    next.judgement.nodes[0].evidence = Evidence::Silent;
+    let id = ledger.record_tick(&next).unwrap();
+    let chain = ledger.view().chain(id, None).unwrap().unwrap();
+    assert_eq!((&chain.loads, &chain.asks), (&next.loads, &next.asks));
+    assert_eq!(chain.judgement.fleet_because, Some((RuleId::of("R5.overload"), "2 of 4".to_owned())));
+    assert_eq!(chain.nodes[0].judged.evidence, Evidence::Silent);
+    let one = ledger.view().chain(id, Some(&node(1))).unwrap().unwrap();
+    assert_eq!((one.loads.as_slice(), one.asks.as_slice()), (&next.loads[1..], &[][..]));
+    assert_eq!(
+        counted(&path, &format!("SELECT count(*) FROM v_ask WHERE via = '{}' AND outcome = 'reached'", node(2))),
+        1
+    );
+    // They go with the observations.
+    let mut memory = Memory::default();
+    for number in 1..200 {
+        ledger.record_tick(&tick(number, 4, &mut memory)).unwrap();
+    }
+    let keep = Retention { observations: Duration::from_secs(100), history: Duration::from_secs(1_000_000) };
+    while ledger.prune(Time(at(199)), &keep, 1000).unwrap() > 0 {}
+    assert_eq!(counted(&path, "SELECT count(*) FROM ask"), 0);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use witness::ledger::{EventKind, HistoryQuery, Ledger, LedgerError, LedgerHandle, Reader, ReaderHandle};
-use witness::model::{IntentState, Memory, Time};
+use witness::model::{Evidence, IntentState, Memory, Time};
 
 use crate::world::{name, node, place, plan, sets, tick, ticked};
 
@@ -176,6 +176,14 @@ fn fill(ledger: &mut Ledger) -> Memory {
     ledger.memory().unwrap()
 }
 
+/// A chain without what the first schema had no place for.
+fn of_old(chain: Option<witness::ledger::Chain>) -> Option<witness::ledger::Chain> {
+    let mut chain = chain?;
+    chain.judgement.fleet_because = None;
+    chain.nodes.iter_mut().for_each(|node| node.judged.evidence = Evidence::NoData);
+    Some(chain)
+}
+
 #[test]
 fn every_released_schema_is_upgraded() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ledger");
@@ -206,7 +214,7 @@ fn every_released_schema_is_upgraded() {
         };
         assert_eq!(ledger.view().history(&everything).unwrap(), fresh.view().history(&everything).unwrap());
         for id in 1..=14 {
-            assert_eq!(ledger.view().chain(id, None).unwrap(), fresh.view().chain(id, None).unwrap());
+            assert_eq!(of_old(ledger.view().chain(id, None).unwrap()), of_old(fresh.view().chain(id, None).unwrap()));
         }
         assert_eq!(ledger.view().snapshot(1).unwrap(), fresh.view().snapshot(1).unwrap());
         ledger.view().integrity().unwrap();

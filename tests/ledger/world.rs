@@ -131,6 +131,7 @@ pub(crate) fn tick(number: i64, nodes: usize, memory: &mut Memory) -> TickRecord
     TickRecord {
         rounds,
         loads: Vec::new(),
+        asks: Vec::new(),
         anchors: Some(AnchorRound { at: Time(at - 500), ok: 3, of: 3 }),
         request: None,
         judgement: Judgement {
