@@ -17,6 +17,7 @@ mod judgement;
 mod once;
 mod open;
 mod pin;
+mod policy;
 mod print;
 mod run;
 mod status;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::model::{
     Abilities, AnchorRound, Ask, ClockReading, Fleet, Judgement, LoadFigure, Measured, Memory, Name, Node, NodeId,
-    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Round, SetKey,
-    Situation, Time,
+    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Request,
+    RequestKind, Round, SetKey, Situation, Time,
 };
 use crate::rule::{judge, sets_of};
 
@@ -34,6 +34,7 @@ pub struct Engine {
     memory: Memory,
     published: BTreeMap<PoolId, PublishedSets>,
     pins: Vec<Pin>,
+    requests: Vec<Request>,
     can: Abilities,
     open: BTreeMap<NodeId, OpenRounds>,
     rounds: Vec<Round>,
@@ -45,6 +46,7 @@ pub struct Engine {
     last_ms: i64,
     wall_offset_ms: i64,
     paused: bool,
+    rounds_judged: u64,
 }
 
 impl Engine {
@@ -88,6 +90,7 @@ impl Engine {
             memory: Memory::default(),
             published,
             pins: Vec::new(),
+            requests: Vec::new(),
             can,
             open: BTreeMap::new(),
             rounds: Vec::new(),
@@ -99,6 +102,7 @@ impl Engine {
             last_ms: 0,
             wall_offset_ms: 0,
             paused: false,
+            rounds_judged: 0,
         })
     }
 
@@ -128,14 +132,30 @@ impl Engine {
     /// What its clocks show.
     #[must_use]
     pub fn now(&self) -> ClockReading {
-        let wall = Time(self.last_ms.saturating_add(self.wall_offset_ms));
-        ClockReading { wall, boot_ms: self.last_ms, boot_id: "trace".to_owned() }
+        ClockReading { wall: self.wall(), boot_ms: self.last_ms, boot_id: "trace".to_owned() }
+    }
+
+    fn wall(&self) -> Time {
+        Time(self.last_ms.saturating_add(self.wall_offset_ms))
     }
 
     /// One probe's result, completed now. Of a node that is not in the fleet nothing is taken.
     pub fn observed(&mut self, id: NodeId, probe: ProbeKind, outcome: Outcome, measured: Measured) {
+        self.observed_before(id, Duration::ZERO, probe, outcome, measured);
+    }
+
+    /// The same of a result that was completed `age` ago, and is told only now.
+    pub fn observed_before(
+        &mut self,
+        id: NodeId,
+        age: Duration,
+        probe: ProbeKind,
+        outcome: Outcome,
+        measured: Measured,
+    ) {
         let Some(address) = self.fleet.nodes.get(&id).and_then(|node| node.addresses.first().copied()) else { return };
-        let observation = Observation { probe, address, at: self.now().wall, outcome, measured };
+        let at = self.wall().minus(age);
+        let observation = Observation { probe, address, at, outcome, measured };
         self.open.entry(id.clone()).or_default().take(observation.clone());
         self.sightings.push((id, observation));
     }
@@ -143,7 +163,7 @@ impl Engine {
     /// A look at the anchors.
     pub fn controlled(&mut self, ok: u32, of: u32) {
         self.has_anchors = true;
-        self.anchors = Some(AnchorRound { at: self.now().wall, ok, of });
+        self.anchors = Some(AnchorRound { at: self.wall(), ok, of });
     }
 
     /// What a node says it carries.
@@ -177,6 +197,18 @@ impl Engine {
         }
     }
 
+    /// What a person asks for, to be looked at in the next judgement.
+    pub fn requested(&mut self, node: NodeId, kind: RequestKind, force: bool) {
+        self.requests.retain(|request| request.node != node);
+        self.requests.push(Request { node, kind, force, reason: "in the trace".to_owned() });
+    }
+
+    /// How many whole rounds were judged.
+    #[must_use]
+    pub fn rounds_judged(&self) -> u64 {
+        self.rounds_judged
+    }
+
     /// Judges what came since the last time. The memory stays here: that of the judgement is empty.
     pub fn judge(&mut self) -> Judgement {
         let now = self.now();
@@ -185,6 +217,8 @@ impl Engine {
         }
         self.pins.retain(|pin| pin.until > now.wall);
         let (rounds, sightings) = (std::mem::take(&mut self.rounds), std::mem::take(&mut self.sightings));
+        self.rounds_judged += rounds.len() as u64;
+        let requests = std::mem::take(&mut self.requests);
         let (loads, asks) = (std::mem::take(&mut self.loads), std::mem::take(&mut self.asks));
         let ruling = judge(
             &self.policy,
@@ -201,7 +235,7 @@ impl Engine {
                 has_anchors: self.has_anchors,
                 published: &self.published,
                 pins: &self.pins,
-                requests: &[],
+                requests: &requests,
             },
             std::mem::take(&mut self.memory),
         );
