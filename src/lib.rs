@@ -11,6 +11,7 @@
 //! verify   read the zone back, ask each name server             shell
 //! ```
 
+pub mod backtest;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -52,6 +52,8 @@ pub enum Command {
     Unpin(UnpinArgs),
     /// The rule over stdio: JSON Lines of observations in, one judgement a tick out
     Judge(JudgeArgs),
+    /// Recordings against a policy: what would have been decided, beside what was
+    Backtest(BacktestArgs),
     /// The configuration and this machine: every problem at once
     Check(CheckArgs),
     /// What the registrar holds, and copies of it
@@ -186,6 +188,23 @@ pub struct JudgeArgs {
     /// A file with a [policy], or `classic` for the original script's rule; otherwise the trace's own
     #[arg(long, value_name = "FILE")]
     pub policy: Option<String>,
+}
+
+/// `witness backtest`
+#[derive(Debug, Args)]
+pub struct BacktestArgs {
+    /// Recordings in the trace format; `-` is stdin
+    #[arg(value_name = "TRACE", required = true)]
+    pub traces: Vec<PathBuf>,
+    /// A file with a [policy], or `classic` for the original script's rule; otherwise each trace's own
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
+    /// Exit with 1 when an expectation of a trace did not hold
+    #[arg(long)]
+    pub check: bool,
+    /// As JSON, an object for each trace
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `witness check`

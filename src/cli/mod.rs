@@ -4,6 +4,7 @@ pub mod args;
 pub mod format;
 pub mod report;
 
+mod backtest;
 mod check;
 mod completions;
 mod demo;
@@ -62,6 +63,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Pin(args) => pin::pin(config, &args),
         Command::Unpin(args) => pin::unpin(config, &args),
         Command::Judge(args) => judge::judge(&args),
+        Command::Backtest(args) => backtest::backtest(&args),
         Command::Check(args) => check::check(config, &args),
         Command::Zone(command) => zone::zone(config, &command),
         Command::Completions { shell } => completions::completions(shell),
