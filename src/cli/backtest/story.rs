@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::backtest::{Beyond, Checked, Parting, Report};
-use crate::cli::format::{Cell, Column, Style, clean, counted, humane};
+use crate::cli::format::{Cell, Column, Style, WIDTH, clean, humane, wrap};
 use crate::cli::print;
 use crate::exit::Failure;
 use crate::model::ActionKind;
@@ -52,7 +52,7 @@ fn events(report: &Report) -> Vec<(i64, u8, String)> {
         };
         let mark = if one.beyond { "(decided)" } else { "decided" };
         let mut lines = line(one.t, mark, &format!("{what} [{}]{beside}", one.rule));
-        lines.push_str(&print::indented(INDENT + 10, &one.why));
+        lines.push_str(&under(&one.why));
         events.push((one.t, 2, lines));
     }
     for one in &report.deaths {
@@ -70,7 +70,7 @@ fn events(report: &Report) -> Vec<(i64, u8, String)> {
     }
     if let Some(beyond) = &report.beyond {
         let mut lines = format!("{:>INDENT$}beyond the recording from here on:\n", "");
-        lines.push_str(&print::indented(INDENT + 4, &parting(report, beyond)));
+        lines.push_str(&under(&parting(report, beyond)));
         events.push((beyond.t, 4, lines));
     }
     events.sort_by_key(|(t, rank, _)| (*t, *rank));
@@ -90,6 +90,12 @@ pub(super) fn parting(report: &Report, beyond: &Beyond) -> String {
             what(report, kind, Some(node), None)
         ),
     }
+}
+
+/// Words that explain the line before.
+fn under(words: &str) -> String {
+    const UNDER: usize = INDENT + 4;
+    wrap(&clean(words), WIDTH - UNDER).iter().map(|line| format!("{:UNDER$}{line}\n", "")).collect()
 }
 
 fn line(t: i64, who: &str, words: &str) -> String {
@@ -213,6 +219,5 @@ mod tests {
         assert_eq!(apart(1000, 4000), "3s earlier");
         assert_eq!(delays(&[]), None);
         assert_eq!(delays(&[1000, 2000, 60_000]).as_deref(), Some("2s, at most 1m"));
-        assert_eq!(counted(2, "trace"), "2 traces");
     }
 }
