@@ -3,8 +3,10 @@
 //! Time is what the caller says. Names stand for nodes; addresses are made up and go nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Abilities, AnchorRound, Ask, ClockReading, Fleet, Judgement, LoadFigure, Measured, Memory, Name, Node, NodeId,
@@ -24,6 +26,16 @@ pub struct Member {
     pub site: Option<String>,
     /// What it can send, bit/s.
     pub capacity_bps: Option<u64>,
+}
+
+/// What kind of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4: `A`.
+    V4,
+    /// IPv6: `AAAA`.
+    V6,
 }
 
 /// One fleet in one pool, one witness.
@@ -46,6 +58,7 @@ pub struct Engine {
     last_ms: i64,
     wall_offset_ms: i64,
     paused: bool,
+    ttl_s: u32,
     rounds_judged: u64,
 }
 
@@ -102,6 +115,7 @@ impl Engine {
             last_ms: 0,
             wall_offset_ms: 0,
             paused: false,
+            ttl_s,
             rounds_judged: 0,
         })
     }
@@ -141,19 +155,23 @@ impl Engine {
 
     /// One probe's result, completed now. Of a node that is not in the fleet nothing is taken.
     pub fn observed(&mut self, id: NodeId, probe: ProbeKind, outcome: Outcome, measured: Measured) {
-        self.observed_before(id, Duration::ZERO, probe, outcome, measured);
+        self.observed_before(id, 0, Duration::ZERO, probe, outcome, measured);
     }
 
-    /// The same of a result that was completed `age` ago, and is told only now.
+    /// The same of a result at the node's `place`-th address, from 0, that was completed `age` ago and is told only now.
+    /// Of an address that it does not have nothing is taken.
     pub fn observed_before(
         &mut self,
         id: NodeId,
+        place: usize,
         age: Duration,
         probe: ProbeKind,
         outcome: Outcome,
         measured: Measured,
     ) {
-        let Some(address) = self.fleet.nodes.get(&id).and_then(|node| node.addresses.first().copied()) else { return };
+        let Some(address) = self.fleet.nodes.get(&id).and_then(|node| node.addresses.get(place).copied()) else {
+            return;
+        };
         let at = self.wall().minus(age);
         let observation = Observation { probe, address, at, outcome, measured };
         self.open.entry(id.clone()).or_default().take(observation.clone());
@@ -162,8 +180,36 @@ impl Engine {
 
     /// A look at the anchors.
     pub fn controlled(&mut self, ok: u32, of: u32) {
+        self.controlled_before(Duration::ZERO, ok, of);
+    }
+
+    /// The same, when it was taken `age` ago and is told only now.
+    pub fn controlled_before(&mut self, age: Duration, ok: u32, of: u32) {
         self.has_anchors = true;
-        self.anchors = Some(AnchorRound { at: self.wall(), ok, of });
+        self.anchors = Some(AnchorRound { at: self.wall().minus(age), ok, of });
+    }
+
+    /// There are anchors, whether one was asked yet or not: then a failing round counts only after they answered.
+    pub fn expect_anchors(&mut self) {
+        self.has_anchors = true;
+    }
+
+    /// A node has one address of each of these families, in this order, in place of the single one that each has at first.
+    /// Before anything was observed.
+    pub fn addressed(&mut self, id: &NodeId, families: &[Family]) {
+        let Some(number) = self.fleet.nodes.keys().position(|node| node == id) else { return };
+        let Some(node) = self.fleet.nodes.get_mut(id).filter(|_| !families.is_empty()) else { return };
+        // Of ranges that nobody is reached at.
+        let address = |(place, family): (usize, &Family)| match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(0xf000_0000 | (number * 16 + place % 16) as u32)),
+            Family::V6 => {
+                IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (1 << 64) | ((number << 8) + place) as u128))
+            }
+        };
+        node.addresses = families.iter().enumerate().map(address).collect();
+        let everybody: BTreeSet<NodeId> = self.fleet.nodes.keys().cloned().collect();
+        let ttl_s = self.ttl_s;
+        self.published(&everybody, ttl_s);
     }
 
     /// What a node says it carries.

@@ -11,7 +11,7 @@ use crate::model::{
     RuleId,
 };
 
-use super::Member;
+use super::{Family, Member};
 
 /// A line that says something.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,8 @@ pub enum Event {
     Observed {
         /// Of which node.
         node: usize,
+        /// At which of its addresses.
+        place: usize,
         /// Which probe.
         probe: ProbeKind,
         /// How it went.
@@ -42,8 +44,10 @@ pub enum Event {
         /// How long before.
         age: Duration,
     },
-    /// A look at the anchors.
+    /// A look at the anchors, so long before the line's time.
     Anchors {
+        /// How long before.
+        age: Duration,
         /// How many answered ...
         ok: u32,
         /// ... of so many.
@@ -134,6 +138,8 @@ pub struct Header {
     #[serde(default)]
     pub(super) witnesses: Vec<String>,
     #[serde(default)]
+    pub(super) anchors: Option<u32>,
+    #[serde(default)]
     pub(super) policy: Map<String, Value>,
     #[serde(flatten)]
     pub(super) can: Abilities,
@@ -150,6 +156,8 @@ pub(super) struct HeaderNode {
     pub(super) site: Option<String>,
     #[serde(default)]
     pub(super) cap_bps: Option<u64>,
+    #[serde(default)]
+    pub(super) families: Vec<Family>,
 }
 
 impl Header {

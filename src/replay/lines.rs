@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::de::Deserialize;
+use serde::de::value::BorrowedStrDeserializer;
+
 use crate::model::{
     ActionKind, Ask, AskHow, AskOutcome, Evidence, Fault, Guard, LoadFigure, LoadSource, Measured, Name, NodeId,
     Outcome, OwnFault, PinState, ProbeKind, RequestKind, RuleId, Stage, Time, TlsFault,
@@ -92,7 +95,7 @@ pub(super) fn anchors(line: &Fields<'_>) -> Result<Event, String> {
         let number = line.number(key).and_then(|number| u32::try_from(number).ok());
         number.ok_or_else(|| format!("{key:?} must be how many anchors"))
     };
-    Ok(Event::Anchors { ok: number("ok")?, of: number("of")? })
+    Ok(Event::Anchors { age: age(line), ok: number("ok")?, of: number("of")? })
 }
 
 pub(super) fn clock(line: &Fields<'_>) -> Event {
@@ -189,9 +192,28 @@ fn action(said: &str) -> Option<ActionKind> {
 }
 
 fn guard(said: &str) -> Option<Guard> {
-    use serde::de::{Deserialize as _, IntoDeserializer as _, value::Error};
-    let text: serde::de::value::StrDeserializer<'_, Error> = said.into_deserializer();
-    Guard::deserialize(text).ok()
+    named(said)
+}
+
+/// A variant by the name that it has everywhere.
+fn named<'a, T: Deserialize<'a>>(said: &'a str) -> Option<T> {
+    let text: BorrowedStrDeserializer<'_, serde::de::value::Error> = BorrowedStrDeserializer::new(said);
+    T::deserialize(text).ok()
+}
+
+/// What exactly was wrong where the outcome's word is of several: as the ledger and `history` show it.
+fn fault(said: &str) -> Option<Fault> {
+    match said.split_once(':') {
+        Some(("tls", why)) => named(why).map(Fault::Tls),
+        Some(("exit", code)) => code.parse().ok().map(Fault::Exit),
+        Some(_) => None,
+        None => match said {
+            "protocol" => Some(Fault::Protocol),
+            "host-key" => Some(Fault::HostKey),
+            "auth" => Some(Fault::Auth),
+            _ => None,
+        },
+    }
 }
 
 /// What stands there, for a message.
@@ -242,7 +264,13 @@ pub(super) fn observation(node: usize, line: &Fields<'_>) -> Result<Event, Strin
         Some("local_error") => Outcome::Inconclusive(OwnFault::NoRoute),
         other => return Err(format!("\"o\" is no outcome that is known: {other:?}")),
     };
-    Ok(Event::Observed { node, probe, outcome, measured, age: age(line) })
+    let outcome = match (outcome, text("fault").and_then(fault)) {
+        (Outcome::Failed(_), Some(fault)) => Outcome::Failed(fault),
+        (outcome, _) => outcome,
+    };
+    // Of an address that no node has, nothing is taken.
+    let place = line.number("ip").map_or(0, |place| usize::try_from(place).unwrap_or(usize::MAX));
+    Ok(Event::Observed { node, place, probe, outcome, measured, age: age(line) })
 }
 
 fn timeout(probe: ProbeKind, stage: Option<&str>) -> Fault {
@@ -252,6 +280,9 @@ fn timeout(probe: ProbeKind, stage: Option<&str>) -> Fault {
         (_, Some("request")) => Fault::Timeout(Stage::Request),
         (_, Some("body")) => Fault::Timeout(Stage::Body),
         (_, Some("banner")) => Fault::Timeout(Stage::Banner),
+        (_, Some("handshake")) => Fault::Timeout(Stage::Handshake),
+        (_, Some("login")) => Fault::Timeout(Stage::Login),
+        (_, Some("command")) => Fault::Timeout(Stage::Command),
         _ => Fault::Timeout(Stage::Connect),
     }
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Judgement, NodeId, Policy};
 
-pub use engine::{Engine, Member};
+pub use engine::{Engine, Family, Member};
 pub use event::{Act, Entry, Event, Expectation, Header, TrueState, What};
 pub use reader::{Reader, Wanted};
 
@@ -101,7 +101,13 @@ impl World {
             Some(policy) => policy.clone(),
             None => header.policy()?,
         };
-        let engine = Engine::new(policy, header.members(), header.ttl(), header.can)?;
+        let mut engine = Engine::new(policy, header.members(), header.ttl(), header.can)?;
+        for node in &header.fleet {
+            engine.addressed(&node.n, &node.families);
+        }
+        if header.anchors.is_some_and(|anchors| anchors > 0) {
+            engine.expect_anchors();
+        }
         Ok(Self { engine, nodes: header.nodes() })
     }
 
@@ -127,11 +133,11 @@ impl World {
     pub fn take(&mut self, event: Event) {
         let id = |place: usize| self.nodes[place].clone();
         match event {
-            Event::Observed { node, probe, outcome, measured, age } => {
+            Event::Observed { node, place, probe, outcome, measured, age } => {
                 let id = id(node);
-                self.engine.observed_before(id, age, probe, outcome, measured);
+                self.engine.observed_before(id, place, age, probe, outcome, measured);
             }
-            Event::Anchors { ok, of } => self.engine.controlled(ok, of),
+            Event::Anchors { age, ok, of } => self.engine.controlled_before(age, ok, of),
             Event::Published { set, ttl_s } => {
                 let ids: BTreeSet<NodeId> = set.into_iter().map(id).collect();
                 self.engine.published(&ids, ttl_s);

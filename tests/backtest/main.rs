@@ -69,10 +69,10 @@ fn recordings_hold_what_they_expect() {
 #[test]
 fn a_simulated_run_is_decided_again_as_it_was() {
     let mut compared = 0;
-    for file in files("fixtures/scenarios").iter().take(10) {
-        let name = file.display();
-        let scenario: Scenario = toml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let steering = Steering::named("witness", 1).unwrap();
+    for name in ["01-silent-death", "02-port-refused", "13-rolling-reboot"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/scenarios/{name}.toml"));
+        let scenario: Scenario = Scenario::read(&fs::read_to_string(file).unwrap()).unwrap();
+        let steering = Steering::rule(3, true);
         let (_, lines) = sim::run(&scenario, &steering, 1, Run { trace: true, ..Run::default() }).unwrap();
         let report = backtest(&lines.join("\n")).unwrap();
         let told = |t: i64, kind: ActionKind, node: Option<usize>| (t, kind.name(), node);
