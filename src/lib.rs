@@ -20,6 +20,7 @@ pub mod crash;
 pub mod daemon;
 pub mod dns;
 pub mod exit;
+pub mod export;
 pub mod ledger;
 pub mod model;
 pub mod probe;

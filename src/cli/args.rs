@@ -54,6 +54,8 @@ pub enum Command {
     Judge(JudgeArgs),
     /// Recordings against a policy: what would have been decided, beside what was
     Backtest(BacktestArgs),
+    /// What the ledger recorded as a trace for `backtest`, without names and addresses
+    Export(ExportArgs),
     /// The configuration and this machine: every problem at once
     Check(CheckArgs),
     /// What the registrar holds, and copies of it
@@ -205,6 +207,17 @@ pub struct BacktestArgs {
     /// As JSON, an object for each trace
     #[arg(long)]
     pub json: bool,
+}
+
+/// `witness export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// How far back
+    #[arg(long, value_name = "SPAN", default_value = "7d")]
+    pub since: String,
+    /// Which pool; needed where there are several
+    #[arg(long)]
+    pub pool: Option<Name>,
 }
 
 /// `witness check`

@@ -10,6 +10,7 @@ mod completions;
 mod demo;
 mod doubt;
 mod explain;
+mod export;
 mod hand;
 mod history;
 mod json;
@@ -64,6 +65,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Unpin(args) => pin::unpin(config, &args),
         Command::Judge(args) => judge::judge(&args),
         Command::Backtest(args) => backtest::backtest(&args),
+        Command::Export(args) => export::export(config, &args),
         Command::Check(args) => check::check(config, &args),
         Command::Zone(command) => zone::zone(config, &command),
         Command::Completions { shell } => completions::completions(shell),

@@ -44,6 +44,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("replay", &["model", "rule", "config"]),
     // Drives a replay and holds it against what was recorded.
     ("backtest", &["model", "replay"]),
+    // Writes what a simulation would: a trace.
+    ("export", &["model", "ledger", "sim"]),
     ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
     ("check", &["*"]),
     ("demo", &["*"]),
