@@ -8,6 +8,7 @@ mod lines;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
@@ -128,7 +129,7 @@ struct Story<'a> {
     marks: std::iter::Peekable<std::vec::IntoIter<Mark>>,
     timeline: Timeline,
     /// The published set that was told last.
-    shown: Option<Vec<String>>,
+    shown: Option<Value>,
 }
 
 impl Story<'_> {
@@ -167,12 +168,10 @@ impl Story<'_> {
         let now = judgement.now.wall;
         self.timeline.move_to(&judgement.now);
         while let Some((at, sets)) = self.readings.next_if(|(at, _)| *at <= now) {
-            let set = self.published(&sets);
-            if self.shown.as_ref() != Some(&set) {
-                // A TTL that somebody changed is the set's own.
-                let ttl = sets.values().map(|set| set.ttl).min();
-                self.timeline.told(at, json!({"k": "dns", "set": set, "ttl_s": ttl, "src": "published"}));
-                self.shown = Some(set);
+            let line = self.published(&sets);
+            if self.shown.as_ref() != Some(&line) {
+                self.timeline.told(at, line.clone());
+                self.shown = Some(line);
             }
         }
         while let Some(mark) = self.marks.next_if(|mark| mark.at <= now) {
@@ -210,10 +209,24 @@ impl Story<'_> {
         self.timeline.judged(decided);
     }
 
-    fn published(&self, sets: &PublishedSets) -> Vec<String> {
-        let nodes = self.export.pool.nodes.iter().filter_map(|id| self.export.fleet.nodes.get(id));
-        let is_in = |address| sets.values().any(|set| set.addresses.contains(address));
-        nodes.filter(|node| node.addresses.iter().any(is_in)).map(|node| self.names[&node.id].clone()).collect()
+    fn published(&self, sets: &PublishedSets) -> Value {
+        let is_in = |address: &IpAddr| sets.values().any(|set| set.addresses.contains(address));
+        let (mut set, mut without) = (Vec::new(), Vec::new());
+        for node in self.export.pool.nodes.iter().filter_map(|id| self.export.fleet.nodes.get(id)) {
+            let name = self.names[&node.id].as_str();
+            if node.addresses.iter().any(is_in) {
+                set.push(name);
+                let places = node.addresses.iter().zip(0..).filter(|(address, _)| !is_in(address));
+                without.extend(places.map(|(_, place): (_, usize)| json!([name, place])));
+            }
+        }
+        // A TTL that somebody changed is the set's own.
+        let ttl = sets.values().map(|set| set.ttl).min();
+        let mut line = json!({"k": "dns", "set": set, "ttl_s": ttl, "src": "published"});
+        if !without.is_empty() {
+            line["without"] = without.into();
+        }
+        line
     }
 
     /// What was decided, where it is about this pool: without its words, which name nodes and addresses.

@@ -1,5 +1,7 @@
 //! Whether the recorded record sets go the way of the decisions, and where they part.
 
+use std::cmp::{Ordering, Reverse};
+
 use crate::model::ActionKind;
 
 use super::FOLLOW_MS;
@@ -8,7 +10,8 @@ use super::report::{Beyond, Decision, Parting};
 /// Decisions that wait for the recorded sets, and the first that waits in vain.
 #[derive(Debug)]
 pub(super) struct Followed {
-    published: Vec<bool>,
+    /// Of each node: whether it is published, and how many of its addresses are not.
+    published: Vec<(bool, Reverse<usize>)>,
     /// Places among the decisions, with when, what and of which node.
     waiting: Vec<(usize, i64, ActionKind, usize)>,
     beyond: Option<Beyond>,
@@ -17,11 +20,11 @@ pub(super) struct Followed {
 impl Followed {
     /// Everybody is published at first.
     pub(super) fn new(nodes: usize) -> Self {
-        Self { published: vec![true; nodes], waiting: Vec::new(), beyond: None }
+        Self { published: vec![(true, Reverse(0)); nodes], waiting: Vec::new(), beyond: None }
     }
 
     pub(super) fn is_in(&self, node: usize) -> bool {
-        self.published[node]
+        self.published[node].0
     }
 
     /// A decision was made that the sets should follow.
@@ -40,17 +43,21 @@ impl Followed {
         &mut self,
         t: i64,
         set: &[usize],
+        without: &[(usize, usize)],
         begun: bool,
         decisions: &mut [Decision],
         done: &mut dyn FnMut(Option<usize>, ActionKind),
     ) {
         for node in 0..self.published.len() {
             let is_in = set.contains(&node);
-            if is_in == self.published[node] {
-                continue;
-            }
-            self.published[node] = is_in;
-            let kind = if is_in { ActionKind::Reinstate } else { ActionKind::Withdraw };
+            let lacks = if is_in { without.iter().filter(|(of, _)| *of == node).count() } else { 0 };
+            // The last address of a record set stays in it: such a node goes with the others alone.
+            let before = std::mem::replace(&mut self.published[node], (is_in, Reverse(lacks)));
+            let kind = match self.published[node].cmp(&before) {
+                Ordering::Less => ActionKind::Withdraw,
+                Ordering::Greater => ActionKind::Reinstate,
+                Ordering::Equal => continue,
+            };
             done(Some(node), kind);
             match self.waiting.iter().position(|(_, _, wanted, of)| (*wanted, *of) == (kind, node)) {
                 Some(at) => {

@@ -141,10 +141,10 @@ impl Stage {
         self.report.first_ms.get_or_insert(t);
         self.report.last_ms = t;
         match event {
-            Event::Published { ref set, .. } => {
+            Event::Published { ref set, ref without, .. } => {
                 let (asked, acted) = (&mut self.asked, &mut self.acted);
                 let begun = self.report.ticks > 0;
-                self.followed.published(t, set, begun, &mut self.report.decisions, &mut |node, kind| {
+                self.followed.published(t, set, without, begun, &mut self.report.decisions, &mut |node, kind| {
                     asked.done(kind, node);
                     acted.done(kind, node);
                 });

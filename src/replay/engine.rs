@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Abilities, AnchorRound, Ask, ClockReading, Fleet, Judgement, LoadFigure, Measured, Memory, Name, Node, NodeId,
-    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Request,
-    RequestKind, Round, SetKey, Situation, Time,
+    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, RecordType,
+    Request, RequestKind, Round, SetKey, Situation, Time,
 };
 use crate::rule::{judge, sets_of};
 
@@ -224,7 +224,19 @@ impl Engine {
 
     /// What is published from now on.
     pub fn published(&mut self, ids: &BTreeSet<NodeId>, ttl_s: u32) {
+        self.published_without(ids, &[], ttl_s);
+    }
+
+    /// The same, when of some nodes not all addresses are: `without` names a node and the place of an address, from 0.
+    pub fn published_without(&mut self, ids: &BTreeSet<NodeId>, without: &[(NodeId, usize)], ttl_s: u32) {
         self.published = sets(&self.fleet, ids, ttl_s);
+        for (id, place) in without {
+            let address = self.fleet.nodes.get(id).and_then(|node| node.addresses.get(*place));
+            let Some(address) = address else { continue };
+            for set in self.published.values_mut().flat_map(BTreeMap::values_mut) {
+                set.addresses.remove(address);
+            }
+        }
     }
 
     /// The wall clock stepped by so much; or the process stood still.
@@ -297,9 +309,10 @@ fn sets(fleet: &Fleet, ids: &BTreeSet<NodeId>, ttl: u32) -> BTreeMap<PoolId, Pub
             .into_iter()
             .map(|key: SetKey| (key, RecordSet { ttl, addresses: BTreeSet::new() }))
             .collect();
-        for set in sets.values_mut() {
-            set.addresses
-                .extend(ids.iter().filter_map(|id| fleet.nodes.get(id)).flat_map(|node| node.addresses.clone()));
+        for (key, set) in &mut sets {
+            let ours = |address: &IpAddr| address.is_ipv4() == (key.rtype == RecordType::A);
+            let nodes = ids.iter().filter_map(|id| fleet.nodes.get(id));
+            set.addresses.extend(nodes.flat_map(|node| node.addresses.clone()).filter(ours));
         }
         sets
     };

@@ -57,6 +57,8 @@ pub enum Event {
     Published {
         /// Which nodes.
         set: Vec<usize>,
+        /// Addresses of these that are not: the node, and which of its addresses.
+        without: Vec<(usize, usize)>,
         /// With which TTL, seconds.
         ttl_s: u32,
     },

@@ -138,9 +138,10 @@ impl World {
                 self.engine.observed_before(id, place, age, probe, outcome, measured);
             }
             Event::Anchors { age, ok, of } => self.engine.controlled_before(age, ok, of),
-            Event::Published { set, ttl_s } => {
+            Event::Published { set, without, ttl_s } => {
                 let ids: BTreeSet<NodeId> = set.into_iter().map(id).collect();
-                self.engine.published(&ids, ttl_s);
+                let without: Vec<_> = without.into_iter().map(|(node, place)| (id(node), place)).collect();
+                self.engine.published_without(&ids, &without, ttl_s);
             }
             Event::Clock { wall_step_ms, paused } => self.engine.clock(wall_step_ms, paused),
             Event::Pin { node, pin } => {

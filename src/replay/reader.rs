@@ -166,7 +166,15 @@ impl Fleet {
     fn published(&self, line: &Fields<'_>) -> Result<Event, String> {
         let list = line.list("set").ok_or("\"set\" must list the published nodes")?;
         let set = list.iter().filter_map(|one| self.places.get(one.as_str()?).copied()).collect();
+        let address = |one: &Value<'_>| match one {
+            Value::List(pair) => {
+                let [node, place] = pair.as_slice() else { return None };
+                Some((self.places.get(node.as_str()?).copied()?, usize::try_from(place.as_u64()?).ok()?))
+            }
+            _ => None,
+        };
+        let without = line.list("without").unwrap_or_default().iter().filter_map(address).collect();
         let ttl = line.number("ttl_s").map(|ttl| u32::try_from(ttl).unwrap_or(u32::MAX));
-        Ok(Event::Published { set, ttl_s: ttl.unwrap_or(self.ttl_s) })
+        Ok(Event::Published { set, without, ttl_s: ttl.unwrap_or(self.ttl_s) })
     }
 }

@@ -278,6 +278,6 @@ fn a_part_of_it_is_a_trace_too() {
     let pin: Value = serde_json::from_str(pin).unwrap();
     assert_eq!((pin["n"].as_str(), pin["t"].as_i64()), (Some("n4"), Some(0)));
     let left = pin["for_s"].as_u64().unwrap();
-    assert!((3490..=3510).contains(&left), "{left}");
+    assert!((3500..=3520).contains(&left), "{left}");
     assert!(exported(&ledger, &fleet, &policy, Time(i64::MAX)).is_empty());
 }
