@@ -46,7 +46,7 @@ impl Followed {
         without: &[(usize, usize)],
         begun: bool,
         decisions: &mut [Decision],
-        done: &mut dyn FnMut(Option<usize>, ActionKind),
+        done: &mut dyn FnMut(usize, ActionKind),
     ) {
         for node in 0..self.published.len() {
             let is_in = set.contains(&node);
@@ -58,7 +58,7 @@ impl Followed {
                 Ordering::Greater => ActionKind::Reinstate,
                 Ordering::Equal => continue,
             };
-            done(Some(node), kind);
+            done(node, kind);
             match self.waiting.iter().position(|(_, _, wanted, of)| (*wanted, *of) == (kind, node)) {
                 Some(at) => {
                     let (place, ..) = self.waiting.remove(at);

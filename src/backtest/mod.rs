@@ -142,11 +142,14 @@ impl Stage {
         self.report.last_ms = t;
         match event {
             Event::Published { ref set, ref without, .. } => {
-                let (asked, acted) = (&mut self.asked, &mut self.acted);
+                let (asked, acted, truths) = (&mut self.asked, &mut self.acted, &mut self.truths);
                 let begun = self.report.ticks > 0;
                 self.followed.published(t, set, without, begun, &mut self.report.decisions, &mut |node, kind| {
-                    asked.done(kind, node);
-                    acted.done(kind, node);
+                    asked.done(kind, Some(node));
+                    acted.done(kind, Some(node));
+                    if kind == ActionKind::Withdraw {
+                        truths.left(t, node);
+                    }
                 });
                 self.world.take(event);
             }

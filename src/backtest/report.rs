@@ -125,8 +125,19 @@ pub struct Death {
     pub in_dns: bool,
     /// When its withdrawal was wanted.
     pub decided: Option<i64>,
+    /// When the recorded record sets lost it before its withdrawal was wanted: then it cannot be told when that would have
+    /// been.
+    pub forestalled: Option<i64>,
     /// When it served again.
     pub ended: Option<i64>,
+}
+
+impl Death {
+    /// Whether it was there to be noticed, and was not.
+    #[must_use]
+    pub fn is_unnoticed(&self) -> bool {
+        self.in_dns && self.decided.is_none() && self.forestalled.is_none()
+    }
 }
 
 /// The withdrawal of a node that lived.
@@ -157,7 +168,7 @@ pub struct Checked {
     pub held: bool,
     /// When it first happened within that time.
     pub at: Option<i64>,
-    /// Whether that rests on what is beyond the recording.
+    /// Whether that rests on what is beyond the recording: what happened there, or did not.
     pub beyond: bool,
 }
 
@@ -179,7 +190,13 @@ impl Report {
 
     /// Deaths of nodes in the DNS that were over, or the recording was, before a withdrawal was wanted.
     pub fn unnoticed(&self) -> impl Iterator<Item = &Death> {
-        self.deaths.iter().filter(|death| death.in_dns && death.decided.is_none())
+        self.deaths.iter().filter(|death| death.is_unnoticed())
+    }
+
+    /// How many deaths were noticed.
+    #[must_use]
+    pub fn noticed(&self) -> usize {
+        self.deaths.iter().filter(|death| death.decided.is_some()).count()
     }
 
     /// Expectations that did not hold.

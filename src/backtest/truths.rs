@@ -29,10 +29,19 @@ impl Truths {
             TrueState::Silent | TrueState::Refused | TrueState::Hung => {
                 // A dead node that fails in another way is the same death.
                 self.dead.entry(node).or_insert_with(|| {
-                    self.deaths.push(Death { node, t, state, in_dns, decided: None, ended: None });
+                    self.deaths.push(Death { node, t, state, in_dns, decided: None, forestalled: None, ended: None });
                     self.deaths.len() - 1
                 });
             }
+        }
+    }
+
+    /// The recorded record sets lost the node.
+    pub(super) fn left(&mut self, t: i64, node: usize) {
+        if let Some(death) = self.dead.get(&node).map(|death| &mut self.deaths[*death])
+            && death.decided.is_none()
+        {
+            death.forestalled.get_or_insert(t);
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) const COMMANDS: &[&str] = &[
     "pin",
     "unpin",
     "judge",
+    "backtest",
+    "export",
     "check",
     "zone",
     "zone show",

@@ -59,8 +59,7 @@ fn events(report: &Report) -> Vec<(i64, u8, String)> {
         let node = &report.nodes[one.node];
         events.push((one.t, 0, line(one.t, "true", &format!("{node} is {}", one.state.name()))));
         if let Some(at) = one.ended {
-            let unnoticed = one.in_dns && one.decided.is_none();
-            let end = if unnoticed { ", and its death went unnoticed" } else { "" };
+            let end = if one.is_unnoticed() { ", and its death went unnoticed" } else { "" };
             events.push((at, 0, line(at, "true", &format!("{node} is up again{end}"))));
         }
     }
@@ -148,19 +147,18 @@ pub(super) struct Summary {
 impl Summary {
     pub(super) fn add(&mut self, name: &str, report: &Report) {
         let short = name.rsplit('/').next().unwrap_or(name).trim_end_matches(".jsonl");
-        let same = report.decisions.iter().filter(|one| one.recorded.is_some()).count();
-        let decided = match report.recorded.len() {
-            0 => report.decisions.len().to_string(),
-            recorded => format!("{} ({same} of {recorded} recorded)", report.decisions.len()),
+        let same = report.recorded.iter().filter(|one| one.decided.is_some()).count();
+        let recorded = match report.recorded.len() {
+            0 => "-".into(),
+            all => format!("{same} of {all}").into(),
         };
         let span = humane(Duration::from_millis(report.span_ms().unsigned_abs()));
         let (mut living, mut deaths, mut after) = ("-".into(), "-".into(), "-".into());
         if report.has_truth {
             let worse = |count: usize| if count == 0 { Style::Normal } else { Style::Bad };
             living = Cell::styled(worse(report.living.len()), report.living.len());
-            let unnoticed = report.unnoticed().count();
-            let in_dns = report.deaths.iter().filter(|one| one.in_dns || one.decided.is_some()).count();
-            deaths = Cell::styled(worse(unnoticed), format!("{} of {in_dns}", in_dns - unnoticed));
+            let (noticed, unnoticed) = (report.noticed(), report.unnoticed().count());
+            deaths = Cell::styled(worse(unnoticed), format!("{noticed} of {}", noticed + unnoticed));
             if let Some(text) = delays(&report.to_decision_ms()) {
                 after = text.into();
             }
@@ -175,7 +173,8 @@ impl Summary {
             short.into(),
             report.rounds.into(),
             span.into(),
-            decided.into(),
+            report.decisions.len().into(),
+            recorded,
             living,
             deaths,
             after,
@@ -188,9 +187,10 @@ impl Summary {
             Column::new("TRACE").shrink(10),
             Column::new("ROUNDS").right(),
             Column::new("SPAN"),
-            Column::new("DECIDED").shrink(8),
+            Column::new("DECIDED").right(),
+            Column::new("AS RECORDED").right(),
             Column::new("LIVING OUT").right(),
-            Column::new("NOTICED"),
+            Column::new("NOTICED").right(),
             Column::new("AFTER"),
             Column::new("EXPECTED"),
         ];

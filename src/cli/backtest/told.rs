@@ -11,6 +11,7 @@ pub(super) fn report(file: &str, report: &Report) -> Value {
     let truth = report.has_truth.then(|| {
         json!({
             "deaths": report.deaths.iter().map(|one| death(report, one)).collect::<Vec<_>>(),
+            "noticed": report.noticed(),
             "unnoticed": report.unnoticed().count(),
             "living_withdrawn": report.living.iter().map(|one| json!({"t": one.t, "n": node(one.node)})).collect::<Vec<_>>(),
             "to_decision_ms": {"median": times.get(times.len() / 2), "max": times.last()},
@@ -66,6 +67,7 @@ fn death(report: &Report, one: &Death) -> Value {
         "s": one.state.name(),
         "in_dns": one.in_dns,
         "decided": one.decided,
+        "forestalled": one.forestalled,
         "ended": one.ended,
     })
 }
