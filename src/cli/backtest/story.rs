@@ -188,7 +188,7 @@ impl Summary {
             Column::new("ROUNDS").right(),
             Column::new("SPAN"),
             Column::new("DECIDED").right(),
-            Column::new("AS RECORDED").right(),
+            Column::new("RECORDED").right(),
             Column::new("LIVING OUT").right(),
             Column::new("NOTICED").right(),
             Column::new("AFTER"),
