@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use witness::backtest::{BacktestError, Parting, Report, run};
 use witness::model::{ActionKind, Policy};
 use witness::replay::Options;
@@ -196,4 +197,47 @@ fn unknown_kinds_are_counted() {
     let report = backtest(&format!("{HEADER}\n{{\"k\":\"novelty\",\"t\":6}}\n{{\"k\":\"end\",\"t\":7}}\n")).unwrap();
     assert_eq!(report.ignored["novelty"], 1);
     assert_eq!((report.lines, report.last_ms), (3, 2000), "what came last is judged, on the grid");
+}
+
+/// Lines that might be of a trace, in any order, of any time.
+fn line() -> impl Strategy<Value = String> {
+    let t = prop_oneof![0..100_000_i64, 0..4_000_000_000_i64, any::<i64>()];
+    let node = prop_oneof![Just("n1"), Just("n2"), Just("n3"), Just("n4"), Just("n9")];
+    let kind = "obs|obs|obs|ctl|dns|clock|op|load|ask|vote|tick|act|truth|expect|end|novelty";
+    let words = "https|icmp|ssh|ok|timeout|refused|withdraw|reinstate|pin|hold|silent|up";
+    (kind, t, node, words, words, any::<i64>(), any::<bool>()).prop_map(|(k, t, n, one, two, number, flag)| {
+        let mut line = serde_json::json!({
+            "k": k, "t": t, "n": n, "p": one, "o": two, "a": one, "s": one, "op": two, "must": one, "from": number,
+            "within": number, "total_us": number, "age_ms": number, "ip": number, "sent": 3, "got": 0, "ok": 3, "of": 3,
+            "set": ["n1", "n3"], "without": [["n1", number]], "wall_step_ms": number, "pause_ms": number,
+            "for_s": number, "force": flag,
+        });
+        if flag {
+            line["t"] = serde_json::Value::Null;
+        }
+        line.to_string()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Lines that are taken lead to a report that holds together, and to the same one again; nothing panics.
+    #[test]
+    fn whatever_the_lines_are(lines in prop::collection::vec(line(), 0..30), all in any::<bool>()) {
+        let mut text = format!("{HEADER}\n");
+        for line in lines {
+            let more = format!("{text}{line}\n");
+            // One line that is wrong hides all that follow.
+            if all || backtest(&more).is_ok() {
+                text = more;
+            }
+        }
+        let Ok(report) = backtest(&text) else { return Ok(()) };
+        prop_assert!(report.decisions.is_sorted_by_key(|one| one.t));
+        prop_assert!(report.span_ms() >= 0);
+        let beyond = report.beyond.as_ref().map_or(i64::MAX, |beyond| beyond.t);
+        prop_assert!(report.decisions.iter().all(|one| one.beyond == (one.t > beyond)));
+        prop_assert_eq!(backtest(&text).unwrap(), report);
+    }
 }
