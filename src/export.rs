@@ -76,6 +76,10 @@ impl Export<'_> {
                 }
             }
             for (judgement, rounds) in &ticks {
+                // Judgements are kept for longer than what they were shown: without that they tell nothing.
+                if judgements == 0 && rounds.is_empty() {
+                    continue;
+                }
                 if judgements == 0 {
                     writeln!(out, "{}", story.header(judgement, rounds))?;
                 }

@@ -48,12 +48,17 @@ impl Followed {
         decisions: &mut [Decision],
         done: &mut dyn FnMut(usize, ActionKind),
     ) {
-        for node in 0..self.published.len() {
-            let is_in = set.contains(&node);
-            let lacks = if is_in { without.iter().filter(|(of, _)| *of == node).count() } else { 0 };
+        let mut now = vec![(false, Reverse(0)); self.published.len()];
+        for node in set {
+            now[*node].0 = true;
+        }
+        for (node, _) in without {
+            now[*node].1.0 += usize::from(now[*node].0);
+        }
+        for (node, now) in now.into_iter().enumerate() {
             // The last address of a record set stays in it: such a node goes with the others alone.
-            let before = std::mem::replace(&mut self.published[node], (is_in, Reverse(lacks)));
-            let kind = match self.published[node].cmp(&before) {
+            let before = std::mem::replace(&mut self.published[node], now);
+            let kind = match now.cmp(&before) {
                 Ordering::Less => ActionKind::Withdraw,
                 Ordering::Greater => ActionKind::Reinstate,
                 Ordering::Equal => continue,

@@ -172,7 +172,7 @@ impl Stage {
         self.report.ticks += 1;
         self.report.last_ms = self.report.last_ms.max(t);
         for action in judgement.actions {
-            let node = action.node.as_ref().and_then(|id| self.nodes.iter().position(|node| node == id));
+            let node = action.node.as_ref().and_then(|id| self.place(id));
             if let (ActionKind::Withdraw, Some(node)) = (action.kind, node) {
                 self.truths.withdrawn(t, node);
             }
@@ -197,7 +197,7 @@ impl Stage {
             });
         }
         for hold in &judgement.holds {
-            if let Some(node) = self.nodes.iter().position(|node| *node == hold.node) {
+            if let Some(node) = self.place(&hold.node) {
                 self.events.held(t, node, hold.guard);
             }
         }
@@ -208,6 +208,12 @@ impl Stage {
         }
         self.events.judged(t);
         self.followed.wait(t, &self.report.decisions);
+    }
+
+    /// The place of a node in the header's fleet.
+    fn place(&self, id: &NodeId) -> Option<usize> {
+        let at = self.places.binary_search_by(|place| self.nodes[*place].cmp(id)).ok()?;
+        self.places.get(at).copied()
     }
 
     fn end(self) -> Report {

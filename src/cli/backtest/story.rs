@@ -107,7 +107,7 @@ fn what(report: &Report, kind: ActionKind, node: Option<usize>, step: Option<u8>
     format!("{kind}{node}{step}")
 }
 
-/// Where in the trace: `8:05`, `1:08:05`, `3d 1:08:05`; tenths where they are not 0.
+/// Where in the trace: `0:08:05`, `3d 1:08:05`.
 fn time(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
     let (days, hours, minutes) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) / 3600, seconds / 60 % 60);
