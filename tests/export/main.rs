@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use witness::backtest;
 use witness::export::Export;
-use witness::ledger::{Ledger, TickRecord};
+use witness::ledger::{Ledger, Retention, TickRecord};
 use witness::model::{
     Abilities, ActionKind, AnchorRound, ClockReading, Fault, Fleet, Judgement, Measured, Memory, Name, Node,
     Observation, Outcome, OwnFault, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Request,
@@ -280,4 +280,21 @@ fn a_part_of_it_is_a_trace_too() {
     let left = pin["for_s"].as_u64().unwrap();
     assert!((3500..=3520).contains(&left), "{left}");
     assert!(exported(&ledger, &fleet, &policy, Time(i64::MAX)).is_empty());
+}
+
+#[test]
+fn what_was_forgotten_is_not_where_a_trace_begins() {
+    let (fleet, policy) = (fleet(), policy());
+    let (mut ledger, judged) = lived(&fleet, &policy);
+    let keep = Retention { observations: Duration::from_secs(1000), history: Duration::from_secs(86_400) };
+    let now = judged.last().unwrap().now.wall;
+    while ledger.prune(now, &keep, 10_000).unwrap() > 0 {}
+    let text = exported(&ledger, &fleet, &policy, Time(0));
+    let report = backtest::run(text.as_bytes(), Options::default(), &mut |_| {}).unwrap();
+    assert!((90..=101).contains(&report.ticks), "{}", report.ticks);
+    let second = text.lines().nth(1).unwrap();
+    assert!(second.contains("\"t\":0"), "{second}");
+    let first_judged = text.lines().position(|line| line.contains("\"tick\"")).unwrap();
+    assert!(text.lines().take(first_judged).any(|line| line.contains("\"obs\"")), "a judgement of nothing");
+    assert_eq!(report.expectations, []);
 }
