@@ -11,6 +11,7 @@
 //! verify   read the zone back, ask each name server             shell
 //! ```
 
+pub mod backtest;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod crash;
 pub mod daemon;
 pub mod dns;
 pub mod exit;
+pub mod export;
 pub mod ledger;
 pub mod model;
 pub mod plot;

@@ -54,6 +54,10 @@ pub enum Command {
     Judge(JudgeArgs),
     /// A small world of nodes, users and name servers, in which the rule's decisions have consequences
     Simulate(SimulateArgs),
+    /// Recordings against a policy: what would have been decided, beside what was
+    Backtest(BacktestArgs),
+    /// What the ledger recorded as a trace for `backtest`, without names and addresses
+    Export(ExportArgs),
     /// The configuration and this machine: every problem at once
     Check(CheckArgs),
     /// What the registrar holds, and copies of it
@@ -222,6 +226,34 @@ pub struct SimulateArgs {
     /// Write what the witness was told, with the truth, as a trace
     #[arg(long, value_name = "FILE.jsonl")]
     pub trace: Option<PathBuf>,
+}
+
+/// `witness backtest`
+#[derive(Debug, Args)]
+pub struct BacktestArgs {
+    /// Recordings in the trace format; `-` is stdin
+    #[arg(value_name = "TRACE", required = true)]
+    pub traces: Vec<PathBuf>,
+    /// A file with a [policy], or `classic` for the original script's rule; otherwise each trace's own
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
+    /// Exit with 1 when an expectation of a trace did not hold
+    #[arg(long)]
+    pub check: bool,
+    /// As JSON, an object for each trace
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `witness export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// How far back
+    #[arg(long, value_name = "SPAN", default_value = "7d")]
+    pub since: String,
+    /// Which pool; needed where there are several
+    #[arg(long)]
+    pub pool: Option<Name>,
 }
 
 /// `witness check`

@@ -3,14 +3,12 @@
 use std::io::{BufRead as _, ErrorKind, Write as _};
 
 use super::args::JudgeArgs;
-use super::print;
-use crate::config::policy_of_text;
+use super::{policy, print};
 use crate::exit::{Exit, Failure};
-use crate::model::Policy;
 use crate::replay::{Options, Replay};
 
 pub(super) fn judge(args: &JudgeArgs) -> Result<Exit, Failure> {
-    let policy = args.policy.as_deref().map(policy).transpose()?;
+    let policy = args.policy.as_deref().map(policy::given).transpose()?;
     let mut replay = Replay::new(Options { policy });
     let mut stdout = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
@@ -25,24 +23,8 @@ pub(super) fn judge(args: &JudgeArgs) -> Result<Exit, Failure> {
             Err(error) => return Err(Failure::failed(format!("failed to write to stdout: {error}"))),
         }
     }
-    for (kind, times) in &replay.ignored {
+    for (kind, times) in replay.ignored() {
         print::note(&format!("{times} lines of unknown kind {kind:?} were passed over"));
     }
     Ok(Exit::Done)
-}
-
-/// `classic`, or a file with a `[policy]`.
-pub(super) fn policy(name: &str) -> Result<Policy, Failure> {
-    if name == "classic" {
-        return Ok(Policy::default().classic());
-    }
-    let path = std::path::Path::new(name);
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("failed to read {name}: {error}")))?;
-    policy_of_text(&text, path).map_err(|problems| {
-        for problem in &problems {
-            print::note(&problem.to_string());
-        }
-        Failure::usage(format!("the policy in {name} has mistakes"))
-    })
 }

@@ -4,11 +4,13 @@ pub mod args;
 pub mod format;
 pub mod report;
 
+mod backtest;
 mod check;
 mod completions;
 mod demo;
 mod doubt;
 mod explain;
+mod export;
 mod hand;
 mod history;
 mod json;
@@ -17,6 +19,7 @@ mod judgement;
 mod once;
 mod open;
 mod pin;
+mod policy;
 mod print;
 mod run;
 mod simulate;
@@ -63,6 +66,8 @@ pub fn run(cli: Cli) -> Exit {
         Command::Unpin(args) => pin::unpin(config, &args),
         Command::Judge(args) => judge::judge(&args),
         Command::Simulate(args) => simulate::simulate(&args),
+        Command::Backtest(args) => backtest::backtest(&args),
+        Command::Export(args) => export::export(config, &args),
         Command::Check(args) => check::check(config, &args),
         Command::Zone(command) => zone::zone(config, &command),
         Command::Completions { shell } => completions::completions(shell),

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::SimulateArgs;
 use super::format::{Cell, Column};
-use super::judge::policy;
-use super::print;
+use super::{policy, print};
 use crate::exit::{Exit, Failure};
 use crate::plot::{Drawn, svg};
 use crate::sim::{BUILTIN, Check, Eyes, Move, Outcome, Run, Scenario, Steering, check, random, run};
@@ -110,7 +109,7 @@ fn steering(name: &str, args: &SimulateArgs) -> Result<Steering, Failure> {
     if name == "witness" {
         return Ok(Steering::rule(args.level, !args.no_shed));
     }
-    Ok(Steering::Rule { policy: Some(Box::new(policy(name)?)), eyes: Eyes::of_level(args.level, !args.no_shed) })
+    Ok(Steering::Rule { policy: Some(Box::new(policy::given(name)?)), eyes: Eyes::of_level(args.level, !args.no_shed) })
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Failure> {

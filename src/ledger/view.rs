@@ -386,6 +386,17 @@ impl<'a> View<'a> {
         })
     }
 
+    /// What was decided in the judgements from `first` to `last`, both included, in the order it was.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn decided(&self, first: i64, last: i64) -> Result<Vec<Standpoint<Action>>, LedgerError> {
+        let which = "c.judgement BETWEEN ?1 AND ?2 ORDER BY c.judgement, c.id";
+        self.ask(|db| {
+            Ok(states::select_actions(db, which, &[Some(first), Some(last)])?.into_iter().map(|one| one.1).collect())
+        })
+    }
+
     /// How much there is.
     ///
     /// # Errors

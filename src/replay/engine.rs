@@ -3,13 +3,15 @@
 //! Time is what the caller says. Names stand for nodes; addresses are made up and go nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Abilities, AnchorRound, Ask, ClockReading, Fleet, Judgement, LoadFigure, Measured, Memory, Name, Node, NodeId,
-    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Round, SetKey,
-    Situation, Time,
+    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, RecordType,
+    Request, RequestKind, Round, SetKey, Situation, Time,
 };
 use crate::rule::{judge, sets_of};
 
@@ -26,6 +28,16 @@ pub struct Member {
     pub capacity_bps: Option<u64>,
 }
 
+/// What kind of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4: `A`.
+    V4,
+    /// IPv6: `AAAA`.
+    V6,
+}
+
 /// One fleet in one pool, one witness.
 #[derive(Debug)]
 pub struct Engine {
@@ -34,6 +46,7 @@ pub struct Engine {
     memory: Memory,
     published: BTreeMap<PoolId, PublishedSets>,
     pins: Vec<Pin>,
+    requests: Vec<Request>,
     can: Abilities,
     open: BTreeMap<NodeId, OpenRounds>,
     rounds: Vec<Round>,
@@ -45,6 +58,8 @@ pub struct Engine {
     last_ms: i64,
     wall_offset_ms: i64,
     paused: bool,
+    ttl_s: u32,
+    rounds_judged: u64,
 }
 
 impl Engine {
@@ -88,6 +103,7 @@ impl Engine {
             memory: Memory::default(),
             published,
             pins: Vec::new(),
+            requests: Vec::new(),
             can,
             open: BTreeMap::new(),
             rounds: Vec::new(),
@@ -99,6 +115,8 @@ impl Engine {
             last_ms: 0,
             wall_offset_ms: 0,
             paused: false,
+            ttl_s,
+            rounds_judged: 0,
         })
     }
 
@@ -128,22 +146,70 @@ impl Engine {
     /// What its clocks show.
     #[must_use]
     pub fn now(&self) -> ClockReading {
-        let wall = Time(self.last_ms.saturating_add(self.wall_offset_ms));
-        ClockReading { wall, boot_ms: self.last_ms, boot_id: "trace".to_owned() }
+        ClockReading { wall: self.wall(), boot_ms: self.last_ms, boot_id: "trace".to_owned() }
+    }
+
+    fn wall(&self) -> Time {
+        Time(self.last_ms.saturating_add(self.wall_offset_ms))
     }
 
     /// One probe's result, completed now. Of a node that is not in the fleet nothing is taken.
     pub fn observed(&mut self, id: NodeId, probe: ProbeKind, outcome: Outcome, measured: Measured) {
-        let Some(address) = self.fleet.nodes.get(&id).and_then(|node| node.addresses.first().copied()) else { return };
-        let observation = Observation { probe, address, at: self.now().wall, outcome, measured };
+        self.observed_before(id, 0, Duration::ZERO, probe, outcome, measured);
+    }
+
+    /// The same of a result at the node's `place`-th address, from 0, that was completed `age` ago and is told only now.
+    /// Of an address that it does not have nothing is taken.
+    pub fn observed_before(
+        &mut self,
+        id: NodeId,
+        place: usize,
+        age: Duration,
+        probe: ProbeKind,
+        outcome: Outcome,
+        measured: Measured,
+    ) {
+        let Some(address) = self.fleet.nodes.get(&id).and_then(|node| node.addresses.get(place).copied()) else {
+            return;
+        };
+        let at = self.wall().minus(age);
+        let observation = Observation { probe, address, at, outcome, measured };
         self.open.entry(id.clone()).or_default().take(observation.clone());
         self.sightings.push((id, observation));
     }
 
     /// A look at the anchors.
     pub fn controlled(&mut self, ok: u32, of: u32) {
+        self.controlled_before(Duration::ZERO, ok, of);
+    }
+
+    /// The same, when it was taken `age` ago and is told only now.
+    pub fn controlled_before(&mut self, age: Duration, ok: u32, of: u32) {
         self.has_anchors = true;
-        self.anchors = Some(AnchorRound { at: self.now().wall, ok, of });
+        self.anchors = Some(AnchorRound { at: self.wall().minus(age), ok, of });
+    }
+
+    /// There are anchors, whether one was asked yet or not: then a failing round counts only after they answered.
+    pub fn expect_anchors(&mut self) {
+        self.has_anchors = true;
+    }
+
+    /// A node has one address of each of these families, in this order, in place of the single one that each has at first.
+    /// Before anything was observed.
+    pub fn addressed(&mut self, id: &NodeId, families: &[Family]) {
+        let Some(number) = self.fleet.nodes.keys().position(|node| node == id) else { return };
+        let Some(node) = self.fleet.nodes.get_mut(id).filter(|_| !families.is_empty()) else { return };
+        // Of ranges that nobody is reached at.
+        let address = |(place, family): (usize, &Family)| match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(0xf000_0000 | (number * 16 + place % 16) as u32)),
+            Family::V6 => {
+                IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (1 << 64) | ((number << 8) + place) as u128))
+            }
+        };
+        node.addresses = families.iter().enumerate().map(address).collect();
+        let everybody: BTreeSet<NodeId> = self.fleet.nodes.keys().cloned().collect();
+        let ttl_s = self.ttl_s;
+        self.published(&everybody, ttl_s);
     }
 
     /// What a node says it carries.
@@ -158,7 +224,19 @@ impl Engine {
 
     /// What is published from now on.
     pub fn published(&mut self, ids: &BTreeSet<NodeId>, ttl_s: u32) {
+        self.published_without(ids, &[], ttl_s);
+    }
+
+    /// The same, when of some nodes not all addresses are: `without` names a node and the place of an address, from 0.
+    pub fn published_without(&mut self, ids: &BTreeSet<NodeId>, without: &[(NodeId, usize)], ttl_s: u32) {
         self.published = sets(&self.fleet, ids, ttl_s);
+        for (id, place) in without {
+            let address = self.fleet.nodes.get(id).and_then(|node| node.addresses.get(*place));
+            let Some(address) = address else { continue };
+            for set in self.published.values_mut().flat_map(BTreeMap::values_mut) {
+                set.addresses.remove(address);
+            }
+        }
     }
 
     /// The wall clock stepped by so much; or the process stood still.
@@ -177,6 +255,18 @@ impl Engine {
         }
     }
 
+    /// What a person asks for, to be looked at in the next judgement.
+    pub fn requested(&mut self, node: NodeId, kind: RequestKind, force: bool) {
+        self.requests.retain(|request| request.node != node);
+        self.requests.push(Request { node, kind, force, reason: "in the trace".to_owned() });
+    }
+
+    /// How many whole rounds were judged.
+    #[must_use]
+    pub fn rounds_judged(&self) -> u64 {
+        self.rounds_judged
+    }
+
     /// Judges what came since the last time. The memory stays here: that of the judgement is empty.
     pub fn judge(&mut self) -> Judgement {
         let now = self.now();
@@ -185,6 +275,8 @@ impl Engine {
         }
         self.pins.retain(|pin| pin.until > now.wall);
         let (rounds, sightings) = (std::mem::take(&mut self.rounds), std::mem::take(&mut self.sightings));
+        self.rounds_judged += rounds.len() as u64;
+        let requests = std::mem::take(&mut self.requests);
         let (loads, asks) = (std::mem::take(&mut self.loads), std::mem::take(&mut self.asks));
         let ruling = judge(
             &self.policy,
@@ -201,7 +293,7 @@ impl Engine {
                 has_anchors: self.has_anchors,
                 published: &self.published,
                 pins: &self.pins,
-                requests: &[],
+                requests: &requests,
             },
             std::mem::take(&mut self.memory),
         );
@@ -217,9 +309,10 @@ fn sets(fleet: &Fleet, ids: &BTreeSet<NodeId>, ttl: u32) -> BTreeMap<PoolId, Pub
             .into_iter()
             .map(|key: SetKey| (key, RecordSet { ttl, addresses: BTreeSet::new() }))
             .collect();
-        for set in sets.values_mut() {
-            set.addresses
-                .extend(ids.iter().filter_map(|id| fleet.nodes.get(id)).flat_map(|node| node.addresses.clone()));
+        for (key, set) in &mut sets {
+            let ours = |address: &IpAddr| address.is_ipv4() == (key.rtype == RecordType::A);
+            let nodes = ids.iter().filter_map(|id| fleet.nodes.get(id));
+            set.addresses.extend(nodes.flat_map(|node| node.addresses.clone()).filter(ours));
         }
         sets
     };

@@ -4,6 +4,7 @@
 //! result of each probe is of the k-th round.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::{NodeId, Observation, ProbeKind, Round, Time};
@@ -15,14 +16,16 @@ const ROUND_MS: i64 = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct OpenRounds {
     rounds: VecDeque<Vec<Observation>>,
-    /// Which probes its rounds have been seen to have.
-    kinds: BTreeSet<ProbeKind>,
+    /// Which probes its rounds have been seen to have, each at which addresses.
+    kinds: BTreeSet<(ProbeKind, IpAddr)>,
 }
 
 impl OpenRounds {
     pub(super) fn take(&mut self, seen: Observation) {
-        self.kinds.insert(seen.probe);
-        let lacks = |round: &&mut Vec<Observation>| round.iter().all(|one| one.probe != seen.probe);
+        self.kinds.insert((seen.probe, seen.address));
+        let lacks = |round: &&mut Vec<Observation>| {
+            round.iter().all(|one| (one.probe, one.address) != (seen.probe, seen.address))
+        };
         match self.rounds.iter_mut().find(lacks) {
             Some(round) => round.push(seen),
             None => self.rounds.push_back(vec![seen]),
@@ -45,6 +48,6 @@ fn whole(node: &NodeId, mut observations: Vec<Observation>) -> Option<Round> {
     let began = |one: &Observation| one.at.minus(Duration::from_micros(u64::from(one.measured.total_us)));
     let started = observations.iter().map(began).min()?;
     let finished = observations.iter().map(|one| one.at).max()?;
-    observations.sort_by_key(|one| one.probe);
+    observations.sort_by_key(|one| (one.probe, one.address));
     Some(Round { node: node.clone(), started, finished, observations })
 }

@@ -27,3 +27,4 @@ pub use random::random;
 pub use run::{Run, run};
 pub use scenario::{Crash, Event, Expect, Model, PathTrouble, Scenario, SimNode, State};
 pub use steering::Steering;
+pub(crate) use trace::observation;

@@ -18,6 +18,8 @@ pub(crate) const COMMANDS: &[&str] = &[
     "unpin",
     "judge",
     "simulate",
+    "backtest",
+    "export",
     "check",
     "zone",
     "zone show",

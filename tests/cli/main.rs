@@ -12,4 +12,5 @@ mod help;
 mod loop_;
 mod pipes;
 mod reference;
+mod traces;
 mod troubled;

@@ -42,6 +42,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("publish", &["model", "clock", "dns", "ledger"]),
     ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config", "publish"]),
     ("replay", &["model", "rule", "config"]),
+    // Drives a replay and holds it against what was recorded.
+    ("backtest", &["model", "replay"]),
+    // Writes what a simulation would: a trace.
+    ("export", &["model", "ledger", "sim"]),
     ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
     ("check", &["*"]),
     ("demo", &["*"]),
