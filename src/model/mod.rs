@@ -17,6 +17,7 @@ mod probe;
 mod recent;
 mod record;
 mod registrar;
+mod relay;
 mod secret;
 mod standing;
 mod strike;
@@ -44,6 +45,7 @@ pub use record::{PublishedSets, RecordSet, RecordType, SetKey, sets_as_list};
 pub use registrar::{
     ExecSettings, MockSettings, NamecheapSettings, RegistrarKind, RegistrarSettings, Rfc2136Settings, TsigAlgorithm,
 };
+pub use relay::RelaySettings;
 pub use secret::Secret;
 pub use standing::{Pin, PinState, Standing};
 pub use strike::Strike;

@@ -5,6 +5,7 @@
 //! waits for an answer. Trouble of our own is inconclusive, so that nobody is struck for it.
 
 mod anchors;
+mod forward;
 mod https;
 mod phases;
 mod ping;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+pub use forward::{Forwarder, Reach};
 pub use schedule::Schedule;
 pub use setup::ProbeSetupError;
 pub use starvation::{Attention, Lost, Watchdog, judged};

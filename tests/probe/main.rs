@@ -9,6 +9,7 @@ mod https;
 mod namespaces;
 mod own_trouble;
 mod ping;
+mod relay;
 mod ssh;
 mod starvation;
 mod support;
