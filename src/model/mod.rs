@@ -19,6 +19,7 @@ mod record;
 mod registrar;
 mod relay;
 mod secret;
+mod shed;
 mod standing;
 mod strike;
 mod time;
@@ -47,6 +48,7 @@ pub use registrar::{
 };
 pub use relay::RelaySettings;
 pub use secret::Secret;
+pub use shed::{ShedKind, ShedSettings};
 pub use standing::{Pin, PinState, Standing};
 pub use strike::Strike;
 pub use time::{ClockReading, Time};

@@ -1,4 +1,4 @@
-//! How nodes are asked to look at each other, and told to shed load.
+//! How nodes are asked to look at each other.
 
 use std::path::PathBuf;
 use std::time::Duration;
