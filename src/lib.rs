@@ -24,6 +24,7 @@ pub mod model;
 pub mod probe;
 pub mod publish;
 pub mod registrar;
+pub mod relay;
 pub mod replay;
 pub mod rule;
 pub mod tick;

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::crash;
 use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle, TICK_LEASE, TickRecord};
-use crate::model::{Abilities, Intent, IntentState, Memory, Pin, Plan, Pool, PoolId, PublishedSets, Situation, Time};
+use crate::model::{Intent, IntentState, Memory, Pin, Plan, Pool, PoolId, PublishedSets, Situation, Time};
 use crate::registrar::{self, ApplyOutcome, Confirmation, Registrar, RegistrarError, ZoneReading};
 use crate::rule::{ApprovedPlan, judge, sets_of};
 
@@ -506,7 +506,7 @@ impl Shell {
                 sightings: None,
                 loads: &gathered.loads,
                 asks: &gathered.asks,
-                can: Abilities::default(),
+                can: self.config.abilities(),
                 anchors: gathered.anchors,
                 has_anchors: !self.config.probes.anchors.is_empty(),
                 published: &published,

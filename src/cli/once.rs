@@ -61,8 +61,12 @@ async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> R
     let mut shell = open::shell(config, ledger.clone(), "once")?;
     let prober = prober(config)?;
     let (rounds, anchors) = sweep(&prober, config.fleet.nodes.values().cloned()).await;
+    let mut relays = open::relays(config)?;
+    if let Some(relays) = &mut relays {
+        rounds.iter().for_each(|round| relays.saw(round));
+    }
     let report = act(&mut shell, &Gathered { rounds, anchors, ..Gathered::default() }).await?;
-    let report = doubt::settle(config, &mut shell, &prober, &began, report).await?;
+    let report = doubt::settle(config, &mut shell, &prober, relays, &began, report).await?;
     print(&report, config, args.json)?;
     if std::io::stdout().is_terminal() {
         // A person has just read it all.

@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigError, Problem, Severity, nearest};
 use crate::exit::Failure;
 use crate::ledger::{Ledger, LedgerError, LedgerHandle, Reader, Retention};
 use crate::model::Name;
+use crate::relay::Relays;
 use crate::tick::{Shell, TickError};
 
 /// The configuration with its secrets; mistakes go to stderr, warnings to the log.
@@ -77,6 +78,12 @@ pub(super) fn memory_only(config: &Config) -> Result<LedgerHandle, Failure> {
 pub(super) fn shell(config: &Arc<Config>, ledger: LedgerHandle, command: &str) -> Result<Shell, Failure> {
     Shell::new(config.clone(), ledger, command)
         .map_err(|error| Failure::usage(format!("failed to set up the registrars: {error}")))
+}
+
+/// Those that can be asked about others, where that is configured.
+pub(super) fn relays(config: &Config) -> Result<Option<Relays>, Failure> {
+    let relays = config.relays.as_ref().map(|relays| Relays::new(relays, &config.fleet, config.service_port()));
+    relays.transpose().map_err(|error| Failure::usage(format!("failed to set up the relays: {error}")))
 }
 
 pub(super) fn retention(config: &Config) -> Retention {

@@ -38,5 +38,6 @@ async fn watching(
     for notice in prober.notices() {
         print::note(&notice);
     }
-    daemon::run(shell, Arc::new(prober), open::retention(config), watch, stop).await
+    let relays = open::relays(config)?;
+    daemon::run(shell, Arc::new(prober), relays, open::retention(config), watch, stop).await
 }

@@ -28,6 +28,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use reqwest::Url;
+
 pub use keys::{Absent, Key, SECTIONS, Section, Takes};
 pub use policy::{policy_of_keys, policy_of_text};
 pub use problem::{Problem, Severity};
@@ -36,7 +38,7 @@ pub use suggest::nearest;
 pub use units::{Quantity, UnitError, duration, duration_text, rate, rate_text, size, size_text};
 pub use witness::{Notify, Serve, Witness};
 
-use crate::model::{Fleet, Name, Policy, ProbeSettings, RegistrarSettings, RelaySettings, ShedSettings};
+use crate::model::{Abilities, Fleet, Name, Policy, ProbeSettings, RegistrarSettings, RelaySettings, ShedSettings};
 use raw::{Environment, Found, Reading, Secrets, Spot};
 
 /// A whole configuration with every key explained, as a beginning for one's own.
@@ -125,6 +127,21 @@ impl Config {
     /// [`ConfigError::Problems`]: every mistake at once.
     pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Self::read(text.as_bytes(), path, env, Secrets::Read)
+    }
+
+    /// The TCP port of the service on every node: the https probe's, 443 where there is none.
+    #[must_use]
+    pub fn service_port(&self) -> u16 {
+        let url = self.probes.https.as_ref().and_then(|https| Url::parse(&https.url).ok());
+        url.and_then(|url| url.port_or_known_default()).unwrap_or(443)
+    }
+
+    /// What can be done beside probing and editing DNS. Relays need a node that can be told from a stranger, and
+    /// another to be asked about.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        let known = self.fleet.nodes.values().filter(|node| node.ssh_host_key.is_some()).count();
+        Abilities { shed: false, relays: self.relays.is_some() && known > 0 && self.fleet.nodes.len() > 1 }
     }
 
     /// Where the configuration is: `--config`, `$WITNESS_CONFIG`, `./witness.toml`, `/etc/witness/witness.toml`.

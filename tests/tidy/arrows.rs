@@ -7,6 +7,8 @@
 //!     │
 //!   tick, replay                                the shell: gather, judge, act
 //!     │         └──────────────┐
+//!   relay                                       has nodes look at each other
+//!     │
 //!   probe  registrar  ledger  dns  config       wires to the world
 //!     │         ·(ApprovedPlan)│
 //!     │         ▼              │
@@ -30,6 +32,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Wires. They do not know the rule, nor each other.
     ("dns", &["model", "clock"]),
     ("probe", &["model", "clock"]),
+    // Have nodes look at each other.
+    ("relay", &["model", "clock", "probe"]),
     ("ledger", &["model", "clock", "crash"]),
     ("config", &["model", "clock"]),
     // Asks name servers and sends them updates.
@@ -42,7 +46,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("publish", &["model", "clock", "dns", "ledger"]),
     ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config", "publish"]),
     ("replay", &["model", "rule", "config"]),
-    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
+    (
+        "daemon",
+        &["model", "clock", "dns", "probe", "relay", "ledger", "registrar", "config", "tick", "publish", "exit"],
+    ),
     ("check", &["*"]),
     ("demo", &["*"]),
     ("cli", &["*"]),
