@@ -67,7 +67,7 @@ fn finding(node: &Node, target: SocketAddr, reach: &Reach) -> Finding {
         ),
         AskOutcome::Unknown if node.ssh_host_key.is_none() => Finding::warning(
             subject,
-            "it is never asked, since its host key is not known".to_owned(),
+            "is never asked, since its host key is not known".to_owned(),
             "add its ssh_host_key: ssh-keyscan HOST | ssh-keygen -lf -".to_owned(),
         ),
         AskOutcome::Unknown => Finding::warning(
