@@ -14,6 +14,7 @@ use crate::ledger::{LeaseGuard, LedgerError, Retention};
 use crate::model::{ActionKind, AnchorRound, Node, NodeId, Round};
 use crate::probe::{Observe, Schedule, UnderWay};
 use crate::relay::{Answers, Relays};
+use crate::shed::Shedder;
 use crate::tick::{Gathered, Report, Shell, TickError};
 use crate::{clock, publish};
 
@@ -40,6 +41,15 @@ enum Event {
     Stop,
 }
 
+/// What the nodes can be asked to do, where that is configured.
+#[derive(Debug, Default)]
+pub struct Hands {
+    /// To look at each other.
+    pub relays: Option<Relays>,
+    /// To shed load.
+    pub shedder: Option<Arc<Shedder>>,
+}
+
 /// Runs until `stop` says so.
 ///
 /// # Errors
@@ -47,7 +57,7 @@ enum Event {
 pub async fn run(
     mut shell: Shell,
     prober: Arc<dyn Observe>,
-    mut relays: Option<Relays>,
+    Hands { mut relays, shedder }: Hands,
     retention: Retention,
     watch: &LeaseGuard,
     mut stop: Stop,
@@ -163,6 +173,14 @@ pub async fn run(
                         ask = report.judgement.probe.ask.iter().cloned().collect();
                         schedule.hurry(&fast, tick_every);
                         tell(&report);
+                        if let Some(shedder) = &shedder {
+                            let (shedder, orders) = (Arc::clone(shedder), shedder.orders(&report.judgement));
+                            proofs.spawn(async move {
+                                for why in shedder.tell(orders).await {
+                                    tracing::error!(why, "failed");
+                                }
+                            });
+                        }
                         for (intent, plan) in report.to_prove() {
                             let pool = shell.config().fleet.pools[&plan.pool].clone();
                             let (ledger, plan) = (shell.ledger().clone(), plan.clone());

@@ -15,6 +15,7 @@ use crate::exit::Failure;
 use crate::model::{AnchorRound, Round};
 use crate::probe::{Prober, Schedule, UnderWay};
 use crate::relay::{Answers, Relays};
+use crate::shed::Shedder;
 use crate::tick::{Gathered, Report, Shell};
 
 /// What came back of what was asked.
@@ -31,7 +32,7 @@ pub(super) async fn settle(
     config: &Config,
     shell: &mut Shell,
     prober: &Arc<Prober>,
-    mut relays: Option<Relays>,
+    (mut relays, shedder): (Option<Relays>, Option<&Arc<Shedder>>),
     began: &Stopwatch,
     mut report: Report,
 ) -> Result<Report, Failure> {
@@ -69,7 +70,7 @@ pub(super) async fn settle(
             }
         }
         if !gathered.rounds.is_empty() || gathered.anchors.is_some() || !gathered.asks.is_empty() {
-            report = act(shell, &gathered).await?.after(report);
+            report = act(shell, shedder, &gathered).await?.after(report);
         }
         if began.elapsed() >= last_start {
             continue;

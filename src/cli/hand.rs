@@ -23,7 +23,8 @@ pub(super) fn hand(config: Option<PathBuf>, args: &HandArgs, kind: RequestKind) 
         let mut gathered = once::observe(&config, nodes).await?;
         let request = Request { node: args.node.clone(), kind, force: args.force, reason: args.reason.clone() };
         gathered.requests = vec![request];
-        let report = once::act(&mut shell, &gathered).await?;
+        let shedder = open::shedder(&config)?;
+        let report = once::act(&mut shell, shedder.as_ref(), &gathered).await?;
         if args.json {
             print::json(&super::judgement::as_json(&report))?;
         }

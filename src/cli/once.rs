@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle};
 use crate::model::Node;
 use crate::probe::{Prober, sweep};
+use crate::shed::Shedder;
 use crate::tick::{Gathered, Report, Shell, TickError};
 use crate::{clock, publish};
 
@@ -61,12 +62,12 @@ async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> R
     let mut shell = open::shell(config, ledger.clone(), "once")?;
     let prober = prober(config)?;
     let (rounds, anchors) = sweep(&prober, config.fleet.nodes.values().cloned()).await;
-    let mut relays = open::relays(config)?;
+    let (mut relays, shedder) = (open::relays(config)?, open::shedder(config)?);
     if let Some(relays) = &mut relays {
         rounds.iter().for_each(|round| relays.saw(round));
     }
-    let report = act(&mut shell, &Gathered { rounds, anchors, ..Gathered::default() }).await?;
-    let report = doubt::settle(config, &mut shell, &prober, relays, &began, report).await?;
+    let report = act(&mut shell, shedder.as_ref(), &Gathered { rounds, anchors, ..Gathered::default() }).await?;
+    let report = doubt::settle(config, &mut shell, &prober, (relays, shedder.as_ref()), &began, report).await?;
     print(&report, config, args.json)?;
     if std::io::stdout().is_terminal() {
         // A person has just read it all.
@@ -105,8 +106,20 @@ pub(super) async fn take_watch(
     }
 }
 
-/// A tick, waiting a while for a command by hand that is at work.
-pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report, Failure> {
+/// A tick, waiting a while for a command by hand that is at work; and then the nodes are told what it wants of them.
+pub(super) async fn act(
+    shell: &mut Shell,
+    shedder: Option<&Arc<Shedder>>,
+    gathered: &Gathered,
+) -> Result<Report, Failure> {
+    let mut report = tick_patiently(shell, gathered).await?;
+    if let Some(shedder) = shedder {
+        report.failures.extend(shedder.tell(shedder.orders(&report.judgement)).await);
+    }
+    Ok(report)
+}
+
+async fn tick_patiently(shell: &mut Shell, gathered: &Gathered) -> Result<Report, Failure> {
     let patience = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         match shell.tick(gathered).await {

@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::ledger::{Ledger, LedgerError, LedgerHandle, Reader, Retention};
 use crate::model::Name;
 use crate::relay::Relays;
+use crate::shed::Shedder;
 use crate::tick::{Shell, TickError};
 
 /// The configuration with its secrets; mistakes go to stderr, warnings to the log.
@@ -78,6 +79,14 @@ pub(super) fn memory_only(config: &Config) -> Result<LedgerHandle, Failure> {
 pub(super) fn shell(config: &Arc<Config>, ledger: LedgerHandle, command: &str) -> Result<Shell, Failure> {
     Shell::new(config.clone(), ledger, command)
         .map_err(|error| Failure::usage(format!("failed to set up the registrars: {error}")))
+}
+
+/// Who tells the nodes to shed load, where that is configured.
+pub(super) fn shedder(config: &Config) -> Result<Option<Arc<Shedder>>, Failure> {
+    let Some(settings) = &config.shed else { return Ok(None) };
+    let shedder = Shedder::new(settings, &config.policy.shed, &config.fleet, config.probes.https.as_ref());
+    let shedder = shedder.map_err(|error| Failure::usage(format!("failed to set up [shed]: {error}")))?;
+    Ok(Some(Arc::new(shedder)))
 }
 
 /// Those that can be asked about others, where that is configured.

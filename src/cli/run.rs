@@ -38,6 +38,6 @@ async fn watching(
     for notice in prober.notices() {
         print::note(&notice);
     }
-    let relays = open::relays(config)?;
-    daemon::run(shell, Arc::new(prober), relays, open::retention(config), watch, stop).await
+    let hands = daemon::Hands { relays: open::relays(config)?, shedder: open::shedder(config)? };
+    daemon::run(shell, Arc::new(prober), hands, open::retention(config), watch, stop).await
 }

@@ -141,7 +141,10 @@ impl Config {
     #[must_use]
     pub fn abilities(&self) -> Abilities {
         let known = self.fleet.nodes.values().filter(|node| node.ssh_host_key.is_some()).count();
-        Abilities { shed: false, relays: self.relays.is_some() && known > 0 && self.fleet.nodes.len() > 1 }
+        Abilities {
+            shed: self.shed.is_some(),
+            relays: self.relays.is_some() && known > 0 && self.fleet.nodes.len() > 1,
+        }
     }
 
     /// Where the configuration is: `--config`, `$WITNESS_CONFIG`, `./witness.toml`, `/etc/witness/witness.toml`.

@@ -7,6 +7,7 @@
 mod anchors;
 mod forward;
 mod https;
+mod order;
 mod phases;
 mod ping;
 mod schedule;
@@ -27,6 +28,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 pub use forward::{Forwarder, Reach};
+pub use order::Orderly;
 pub use schedule::Schedule;
 pub use setup::ProbeSetupError;
 pub use starvation::{Attention, Lost, Watchdog, judged};

@@ -7,7 +7,7 @@
 //!     │
 //!   tick, replay                                the shell: gather, judge, act
 //!     │         └──────────────┐
-//!   relay                                       has nodes look at each other
+//!   relay  shed                                 have nodes do something
 //!     │
 //!   probe  registrar  ledger  dns  config       wires to the world
 //!     │         ·(ApprovedPlan)│
@@ -32,12 +32,15 @@ const TABLE: &[(&str, &[&str])] = &[
     // Wires. They do not know the rule, nor each other.
     ("dns", &["model", "clock"]),
     ("probe", &["model", "clock"]),
-    // Have nodes look at each other.
+    // Runs a program once.
+    ("program", &["model"]),
+    // Have nodes look at each other, and shed load.
     ("relay", &["model", "clock", "probe"]),
+    ("shed", &["model", "probe", "program"]),
     ("ledger", &["model", "clock", "crash"]),
     ("config", &["model", "clock"]),
     // Asks name servers and sends them updates.
-    ("registrar", &["model", "clock", "crash", "dns"]),
+    ("registrar", &["model", "clock", "crash", "dns", "program"]),
     // The shell.
     ("exit", &["model"]),
     // Places to die at in tests: knows nobody.
@@ -48,7 +51,20 @@ const TABLE: &[(&str, &[&str])] = &[
     ("replay", &["model", "rule", "config"]),
     (
         "daemon",
-        &["model", "clock", "dns", "probe", "relay", "ledger", "registrar", "config", "tick", "publish", "exit"],
+        &[
+            "model",
+            "clock",
+            "dns",
+            "probe",
+            "relay",
+            "shed",
+            "ledger",
+            "registrar",
+            "config",
+            "tick",
+            "publish",
+            "exit",
+        ],
     ),
     ("check", &["*"]),
     ("demo", &["*"]),
