@@ -10,6 +10,7 @@ mod namespaces;
 mod own_trouble;
 mod ping;
 mod relay;
+mod shed;
 mod ssh;
 mod starvation;
 mod support;
