@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod relays;
+mod shed;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
