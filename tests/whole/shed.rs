@@ -1,4 +1,5 @@
-//! The brownout ladder through the program: up while the nodes say that they have too much to do, renewed, and down.
+//! The brownout ladder through the program: up while the nodes say that they have too much to do, and renewed. Going down
+//! takes minutes, and is left to the tests of the rule.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,9 +29,8 @@ impl Scene {
         let mut text = format!(
             "[witness]\nname = \"test\"\ndatabase = \"witness.db\"\ninterval = \"1s\"\nfast_interval = \"500ms\"\n\
              once_deadline = \"12s\"\nanchors = []\n\n\
-             [policy]\nwarmup_rounds = 1\n\n[policy.overload]\nlatch = \"2s\"\n\n\
-             [policy.evidence]\nwindow = \"10s\"\ndegraded_ends = \"2s\"\n\n\
-             [policy.shed]\nup_every = \"1s\"\nhold = \"2s\"\nrelapse = \"1s\"\nrenew = \"1s\"\nlasts = \"30s\"\n\n\
+             [policy]\nwarmup_rounds = 1\n\n\
+             [policy.shed]\nup_every = \"1s\"\nrenew = \"1s\"\nlasts = \"30s\"\n\n\
              [probes.https]\nurl = \"https://files.example.com:{}/.witness/health\"\nca_file = \"ca.pem\"\n\n\
              [shed]\nkind = \"exec\"\ncommand = [\"./shed.sh\", \"{}\"]\n\n\
              [[pools]]\nname = \"files\"\nzone = \"example.com\"\nrecords = [\"@\", \"files\"]\nttl = \"1s\"\n\
@@ -59,6 +59,25 @@ impl Scene {
         command
     }
 
+    /// The daemon, all being well.
+    fn watch(&self) -> Guard {
+        let daemon = Guard::start(&mut self.command("run")).unwrap();
+        let well = wait_until(Duration::from_secs(60), || self.status().matches("\"healthy\"").count() == 4);
+        assert!(well, "{}", self.status());
+        daemon
+    }
+
+    fn status(&self) -> String {
+        String::from_utf8_lossy(&self.command("status --json").output().unwrap().stdout).into_owned()
+    }
+
+    /// Until each node was told `step` so many times.
+    fn wait(&self, step: u8, times: usize) {
+        let each = || (1..=4).all(|number| self.told(&format!("slice{number}"), step) >= times);
+        let done = wait_until(Duration::from_secs(60), each);
+        assert!(done, "step {step}, {times} times:\n{}\n{}", self.all_told(), self.status());
+    }
+
     /// How often `node` was told `step`.
     fn told(&self, node: &str, step: u8) -> usize {
         let told = fs::read_to_string(self.folder.join("told")).unwrap_or_default();
@@ -71,32 +90,27 @@ impl Scene {
 }
 
 #[test]
-fn the_daemon_goes_up_renews_and_goes_down() {
+fn the_daemon_goes_up_and_renews() {
     let scene = Scene::new("");
-    let daemon = Guard::start(&mut scene.command("run")).unwrap();
-    let patience = Duration::from_secs(60);
-    let status = || String::from_utf8_lossy(&scene.command("status --json").output().unwrap().stdout).into_owned();
-    assert!(wait_until(patience, || status().contains("\"healthy\"")), "{}", status());
+    let daemon = scene.watch();
     assert_eq!(scene.all_told(), "", "nobody is told anything while all is well");
     scene.all(&Mode::Shedding(5));
-    let each = |step: u8, times: usize| {
-        let done = wait_until(patience, || (1..=4).all(|n| scene.told(&format!("slice{n}"), step) >= times));
-        assert!(done, "step {step}, {times} times:\n{}\n{}", scene.all_told(), status());
-    };
-    each(1, 1);
+    scene.wait(1, 1);
     // Without load figures no higher than this; and it would end by itself, so they are told again.
-    each(2, 3);
-    scene.all(&Mode::Healthy);
-    each(0, 1);
+    scene.wait(2, 3);
     assert_eq!(scene.told("slice1", 3), 0);
     drop(daemon);
 }
 
 #[test]
-fn what_once_could_not_tell_fails_and_the_tick_is_done() {
+fn what_could_not_be_told_is_said_and_the_tick_is_done() {
     let scene = Scene::new("echo the edge is deaf >&2; exit 1");
-    assert!(scene.command("once").output().unwrap().status.success());
+    let daemon = scene.watch();
     scene.all(&Mode::Shedding(5));
+    // The daemon goes on, and so does the ladder; each is tried twice.
+    scene.wait(1, 2);
+    scene.wait(2, 4);
+    drop(daemon);
     let mut said = String::new();
     let mut code = None;
     let failed = wait_until(Duration::from_secs(50), || {
@@ -107,6 +121,6 @@ fn what_once_could_not_tell_fails_and_the_tick_is_done() {
     });
     assert!(failed, "{said}");
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("node slice1 was not told to shed load") && said.contains("fleet overload"), "{said}");
-    assert!(scene.told("slice4", 1) >= 2, "each is tried twice:\n{}", scene.all_told());
+    assert!(said.contains("node slice1 was not told to shed load (step 2)"), "{said}");
+    assert!(said.contains("(judgement "), "there was a tick all the same: {said}");
 }
