@@ -1,5 +1,6 @@
 //! What every command begins with: configuration, ledger, shell.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::print;
 use crate::config::{Config, ConfigError, Problem, Severity, nearest};
 use crate::exit::Failure;
 use crate::ledger::{Ledger, LedgerError, LedgerHandle, Reader, Retention};
-use crate::model::Name;
+use crate::model::{Name, Node};
 use crate::relay::Relays;
 use crate::shed::Shedder;
 use crate::tick::{Shell, TickError};
@@ -113,6 +114,12 @@ pub(super) fn known_node(config: &Config, node: &Name) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::usage(unknown("node", node, config.fleet.nodes.keys(), config)))
+}
+
+/// A node and those of its pools: who would stay is a question about them.
+pub(super) fn neighbours<'a>(config: &'a Config, node: &'a Name) -> impl Iterator<Item = &'a Node> {
+    let ids: BTreeSet<&Name> = config.fleet.pools_of(node).flat_map(|pool| pool.nodes.iter()).chain([node]).collect();
+    ids.into_iter().filter_map(|id| config.fleet.nodes.get(id))
 }
 
 /// That there is no such node or pool, and which was meant.
