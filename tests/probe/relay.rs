@@ -61,7 +61,11 @@ async fn a_restricted_key_does_what_it_is_for_and_nothing_else() {
     let (server, other) = (Server::start(Manners::Silent), Server::start(Manners::Silent));
     let keys = sshd.dir.path().join("authorized_keys");
     let key = fs::read_to_string(&keys).unwrap();
-    fs::write(&keys, format!("restrict,port-forwarding,permitopen=\"127.0.0.1:{}\" {key}", server.port)).unwrap();
+    fs::write(
+        &keys,
+        format!("restrict,port-forwarding,command=\"false\",permitopen=\"127.0.0.1:{}\" {key}", server.port),
+    )
+    .unwrap();
     let settings = settings(&sshd, ms(20_000));
     let pin = Some(sshd.fingerprint("ed25519"));
     let reach = through(&settings, pin, server.port).await;
