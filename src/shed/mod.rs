@@ -32,7 +32,7 @@ pub struct Shedder {
 
 #[derive(Debug)]
 enum How {
-    Edge(Orderly),
+    Edge(Box<Orderly>),
     Exec(ExecSettings),
 }
 
@@ -63,7 +63,7 @@ impl Shedder {
         https: Option<&HttpsProbe>,
     ) -> Result<Self, ProbeSetupError> {
         let how = match (&settings.kind, https) {
-            (ShedKind::Edge(token), Some(https)) => How::Edge(Orderly::new(https, token)?),
+            (ShedKind::Edge(token), Some(https)) => How::Edge(Box::new(Orderly::new(https, token)?)),
             (ShedKind::Edge(_), None) => return Err(ProbeSetupError::NoHttps),
             (ShedKind::Exec(exec), _) => How::Exec(exec.clone()),
         };
