@@ -261,7 +261,7 @@ pub fn tell(report: &Report) {
         let state = change.state.map_or("planned", crate::model::IntentState::name);
         tracing::warn!(zone = %change.plan.zone, state, note = change.note, changes = lines.join("; "), "dns");
     }
-    for failure in &report.failures {
+    for failure in report.shortcomings() {
         tracing::error!(why = failure, "failed");
     }
 }

@@ -143,6 +143,7 @@ impl Shell {
             settled: Vec::new(),
             changes,
             failures,
+            untold: Vec::new(),
         })
     }
 
@@ -209,7 +210,15 @@ impl Shell {
                 }
             }
         }
-        Ok(Report { id: Some(id), judgement: ruling.judgement, held_before: memory.holds, settled, changes, failures })
+        Ok(Report {
+            id: Some(id),
+            judgement: ruling.judgement,
+            held_before: memory.holds,
+            settled,
+            changes,
+            failures,
+            untold: Vec::new(),
+        })
     }
 
     /// Intent first, then the registrar, then the outcome, then proof.

@@ -62,6 +62,8 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
     for action in report.judgement.actions.iter().filter(|action| action.node.as_ref() != Some(node)) {
         say(&format!("besides: {}", print::action(action)))?;
     }
+    // Not what was asked for, and no reason to call that undone.
+    report.untold.iter().for_each(|why| print::note(why));
     let mut refused = false;
     for hold in report.judgement.holds.iter().filter(|hold| hold.node == *node && hold.kind == wanted) {
         // Nobody refuses: it cannot be done as long as the registrar does not answer.

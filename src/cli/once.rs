@@ -114,7 +114,7 @@ pub(super) async fn act(
 ) -> Result<Report, Failure> {
     let mut report = tick_patiently(shell, gathered).await?;
     if let Some(shedder) = shedder {
-        report.failures.extend(shedder.tell(shedder.orders(&report.judgement)).await);
+        report.untold = shedder.tell(shedder.orders(&report.judgement)).await;
     }
     Ok(report)
 }
@@ -171,13 +171,13 @@ pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> R
 
 /// What could not be done, on stderr.
 pub(super) fn remark(report: &Report) {
-    for failure in &report.failures {
+    for failure in report.shortcomings() {
         print::note(failure);
     }
 }
 
 fn exit_of(report: &Report) -> Exit {
-    if report.failures.is_empty() { Exit::Done } else { Exit::Failed }
+    if report.shortcomings().next().is_none() { Exit::Done } else { Exit::Failed }
 }
 
 /// What a tick came to, for people or as JSON.

@@ -233,8 +233,25 @@ pub(super) fn host_keys(reading: &Reading<'_>, fleet: &FleetRead, probes: &Probe
     }
 }
 
-/// Nodes that cannot be asked, since nobody could tell who answers there.
-pub(super) fn relays(reading: &Reading<'_>, fleet: &FleetRead, spot: &Spot) {
+/// Relays and the schedule; and nodes that cannot be asked, since nobody could tell who answers there.
+pub(super) fn relays(
+    reading: &Reading<'_>,
+    fleet: &FleetRead,
+    spot: &Spot,
+    timeout: &Found<std::time::Duration>,
+    once_deadline: Option<&Found<std::time::Duration>>,
+) {
+    if let Some(deadline) = once_deadline.filter(|deadline| timeout.value >= deadline.value) {
+        reading.error(
+            if timeout.spot.written { &timeout.spot } else { &deadline.spot },
+            format!(
+                "witness once would end after {} and never see relays.timeout of {} run out",
+                duration_text(deadline.value),
+                duration_text(timeout.value)
+            ),
+            "write a longer once_deadline or a shorter timeout",
+        );
+    }
     let nodes = &fleet.fleet.nodes;
     let without: Vec<_> =
         nodes.values().filter(|node| node.ssh_host_key.is_none()).map(|node| node.id.as_str()).collect();

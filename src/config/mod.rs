@@ -229,8 +229,9 @@ fn meaning<'r>(reading: &'r Reading<'r>, root: &'r toml::de::DeTable<'r>, path: 
     cross::pools_and_guards(reading, &fleet, policy.as_ref());
     cross::probes_and_policy(reading, &written, policy.as_ref());
     cross::host_keys(reading, &fleet, &probes, &ssh_table.spot_of("level"));
-    if relays.is_some() {
-        cross::relays(reading, &fleet, &relays_table.spot);
+    if let Some(relays) = &relays {
+        let timeout = Found { value: relays.timeout, spot: relays_table.spot_of("timeout") };
+        cross::relays(reading, &fleet, &relays_table.spot, &timeout, witness.once_deadline.as_ref());
     }
     if let Some(anchors) = &witness.anchors {
         cross::anchors(reading, &witness.anchors_spot, anchors, &fleet);
