@@ -171,6 +171,9 @@ pub struct PinArgs {
     /// Which order
     #[arg(value_parser = pin_state())]
     pub state: PinState,
+    /// Pin it out although the others could not do without it; the guards go on going by what is
+    #[arg(long)]
+    pub force: bool,
     /// For how long: every pin ends by itself
     #[arg(long = "for", value_name = "SPAN")]
     pub span: String,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use reqwest::header::{AGE, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::tls::TlsInfo;
-use reqwest::{Client, Method, Response, Url, redirect, retry};
+use reqwest::{Client, Method, RequestBuilder, Response, Url, redirect, retry};
 use rustls::ClientConfig;
 
 use super::phases::{self, MarkSecured, Phases};
@@ -51,6 +51,17 @@ impl HttpsProber {
     /// For everything.
     pub(super) fn timeout(&self) -> Duration {
         self.settings.timeout
+    }
+
+    /// Another request to `address`, with the probe's headers.
+    ///
+    /// # Errors
+    /// When there can be no client.
+    pub(super) fn request(&self, address: IpAddr, method: Method, path: &str) -> reqwest::Result<RequestBuilder> {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url.set_query(None);
+        Ok(self.client(address)?.request(method, url).headers(self.headers.clone()))
     }
 
     /// One request to `address` of `node`.
@@ -236,7 +247,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'stat
     })
 }
 
-fn innermost(error: &reqwest::Error) -> &(dyn StdError + 'static) {
+pub(super) fn innermost(error: &reqwest::Error) -> &(dyn StdError + 'static) {
     causes(error).last().expect("begins with the error itself")
 }
 

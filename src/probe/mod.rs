@@ -5,8 +5,10 @@
 //! waits for an answer. Trouble of our own is inconclusive, so that nobody is struck for it.
 
 mod anchors;
+mod forward;
 mod https;
 mod load;
+mod order;
 mod phases;
 mod ping;
 mod schedule;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+pub use forward::{Forwarder, Reach};
+pub use order::Orderly;
 pub use schedule::Schedule;
 pub use setup::ProbeSetupError;
 pub use starvation::{Attention, Lost, Watchdog, judged};

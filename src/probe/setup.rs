@@ -75,6 +75,9 @@ pub enum ProbeSetupError {
     /// The ssh threads cannot be started.
     #[error("start a thread for ssh: {0}")]
     Thread(io::Error),
+    /// Edges are told as they are probed.
+    #[error("tell the edges to shed load: there is no [probes.https], whose name and port they would be told under")]
+    NoHttps,
     /// A programming mistake of ours.
     #[error("start probing outside a tokio runtime")]
     NoRuntime,

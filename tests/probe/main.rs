@@ -11,6 +11,8 @@ mod load_ssh;
 mod namespaces;
 mod own_trouble;
 mod ping;
+mod relay;
+mod shed;
 mod ssh;
 mod starvation;
 mod support;

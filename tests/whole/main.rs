@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod load;
+mod relays;
+mod shed;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

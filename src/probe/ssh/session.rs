@@ -1,10 +1,10 @@
-//! One SSH session: key exchange, host key, login, command, each as far as asked.
+//! One SSH session: key exchange, host key, login, and a command or a connection to somewhere else, each as far as asked.
 //!
 //! Runs on the SSH threads only. libssh2 is told not to block and says by a code that it would have; then the socket is
 //! waited for and the same call made again.
 
 use std::io::{self, Read as _};
-use std::net::{self, Shutdown};
+use std::net::{self, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::known_hosts::{Family, Known, fingerprint};
+use super::reach::reach;
 use crate::clock::Stopwatch;
-use crate::model::{Fault, Fingerprint, Outcome, OwnFault, SshLogin, Stage};
+use crate::model::{AskOutcome, Fault, Fingerprint, Outcome, OwnFault, SshLogin, Stage};
 use crate::probe::starvation::Lost;
 use crate::probe::{brief, load};
 
@@ -35,6 +36,8 @@ pub(super) struct Errand {
     pub(super) login: Option<Arc<SshLogin>>,
     /// Whether to ask what the machine carries, after all has passed.
     pub(super) asking: bool,
+    /// Where the server is to connect to after the login, instead of running the command.
+    pub(super) target: Option<SocketAddr>,
     /// Started with the probe.
     pub(super) clock: Stopwatch,
     pub(super) timeout: Duration,
@@ -62,6 +65,8 @@ pub(super) struct Report {
     /// The kind of key that the server showed.
     pub(super) shown: Option<Family>,
     pub(super) note: Option<String>,
+    /// What came of connecting to the target; none where it did not come to that.
+    pub(super) reached: Option<AskOutcome>,
     /// How long it had to wait for a place.
     pub(super) delayed: Duration,
     /// How much of its time its thread did not have.
@@ -77,6 +82,7 @@ impl Report {
             printed: None,
             shown: None,
             note: Some(note.to_owned()),
+            reached: None,
             delayed: Duration::ZERO,
             lost: Lost::default(),
         }
@@ -84,17 +90,18 @@ impl Report {
 }
 
 /// Why a session ended early.
-struct Stop(Outcome, String);
+pub(super) struct Stop(pub(super) Outcome, pub(super) String);
 
 /// What has been reached, for the report of a session that is cut off.
-struct Progress {
+pub(super) struct Progress {
     stage: Stage,
     asking_agent: bool,
     secure_us: Option<u32>,
     passed_us: Option<u32>,
     printed: Option<Vec<u8>>,
     shown: Option<Family>,
-    note: Option<String>,
+    pub(super) note: Option<String>,
+    pub(super) reached: Option<AskOutcome>,
 }
 
 /// Runs `errand` until it is done or its time is up.
@@ -108,6 +115,7 @@ pub(super) async fn run(errand: Errand) -> Report {
         printed: None,
         shown: None,
         note: None,
+        reached: None,
     };
     let ended = timeout_at(end, through(errand, &mut progress)).await;
     let (outcome, note) = match ended {
@@ -126,15 +134,21 @@ pub(super) async fn run(errand: Errand) -> Report {
         printed: progress.printed,
         shown: progress.shown,
         note: note.as_deref().map(brief),
+        reached: progress.reached,
         delayed: Duration::ZERO,
         lost: Lost::default(),
     }
 }
 
 async fn through(errand: Errand, progress: &mut Progress) -> Result<(), Stop> {
-    let Errand { stream, families, expected, login, asking, clock, .. } = errand;
+    let Errand { stream, families, expected, login, target, asking, clock, timeout, .. } = errand;
     let line = Line::open(stream, &families)?;
-    match along(&line, &expected, login.as_deref(), asking, clock, progress).await {
+    let task = match (&login, target) {
+        (None, _) => Task::HostKey,
+        (Some(login), None) => Task::Command(login),
+        (Some(login), Some(target)) => Task::Reach(login, target, timeout),
+    };
+    match along(&line, &expected, task, asking, clock, progress).await {
         // The library does not tell a connection that ended from one that makes no sense.
         Err(Stop(Outcome::Failed(Fault::Protocol), why)) if line.is_closed() => {
             Err(Stop(Outcome::Failed(Fault::Reset), why))
@@ -143,10 +157,20 @@ async fn through(errand: Errand, progress: &mut Progress) -> Result<(), Stop> {
     }
 }
 
+/// How far a session goes.
+enum Task<'a> {
+    /// To the host key.
+    HostKey,
+    /// Through the login's command.
+    Command(&'a SshLogin),
+    /// To a connection that the server makes, within this long for everything.
+    Reach(&'a SshLogin, SocketAddr, Duration),
+}
+
 async fn along(
     line: &Line,
     expected: &Expected,
-    login: Option<&SshLogin>,
+    task: Task<'_>,
     asking: bool,
     clock: Stopwatch,
     progress: &mut Progress,
@@ -158,11 +182,15 @@ async fn along(
     progress.shown = Family::of(key);
     progress.note = Some(accept(key, expected)?);
 
-    if let Some(login) = login {
+    if let Task::Command(login) | Task::Reach(login, ..) = task {
         progress.stage = Stage::Login;
         log_in(line, login, progress).await?;
         progress.stage = Stage::Command;
-        run_command(line, &login.command).await?;
+    }
+    match task {
+        Task::HostKey => {}
+        Task::Command(login) => run_command(line, &login.command).await?,
+        Task::Reach(_, target, timeout) => reach(line, target, timeout, progress).await?,
     }
     progress.passed_us = Some(clock.micros());
     if asking {
@@ -340,9 +368,9 @@ fn take(channel: &Channel, stream: i32, into: &mut [u8]) -> Result<usize, ssh2::
 }
 
 /// A session and the socket under it.
-struct Line {
+pub(super) struct Line {
     socket: Arc<TcpStream>,
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl Line {
@@ -371,7 +399,7 @@ impl Line {
     }
 
     /// Waits until the socket is ready for what the session wants from it.
-    async fn wait(&self) -> Result<(), ssh2::Error> {
+    pub(super) async fn wait(&self) -> Result<(), ssh2::Error> {
         let wanted = match self.session.block_directions() {
             BlockDirections::Outbound => Interest::WRITABLE,
             BlockDirections::Both => Interest::READABLE | Interest::WRITABLE,
@@ -420,7 +448,7 @@ impl Drop for Line {
     }
 }
 
-fn would_block(error: &ssh2::Error) -> bool {
+pub(super) fn would_block(error: &ssh2::Error) -> bool {
     error.code() == ErrorCode::Session(EAGAIN)
 }
 
@@ -433,7 +461,7 @@ fn broken(why: &str) -> Stop {
 }
 
 /// What an error of libssh2's says about the node.
-fn stop(error: &ssh2::Error, stage: Stage) -> Stop {
+pub(super) fn stop(error: &ssh2::Error, stage: Stage) -> Stop {
     let ErrorCode::Session(code) = error.code() else { return broken(error.message()) };
     let outcome = match code {
         SOCKET_SEND | SOCKET_RECV | SOCKET_DISCONNECT | BAD_SOCKET => Outcome::Failed(Fault::Reset),
