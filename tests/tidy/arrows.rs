@@ -49,6 +49,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("publish", &["model", "clock", "dns", "ledger"]),
     ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config", "publish"]),
     ("replay", &["model", "rule", "config"]),
+    // A world around a replay.
+    ("sim", &["model", "replay", "config"]),
+    ("plot", &["model", "sim"]),
     // Drives a replay and holds it against what was recorded.
     ("backtest", &["model", "replay"]),
     // Writes what a simulation would: a trace.
