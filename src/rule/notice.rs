@@ -215,8 +215,9 @@ impl Recent {
             sent,
             lost: sent.saturating_sub(received),
         };
-        let place = self.checks.partition_point(|other| other.at <= at);
-        self.checks.insert(place, check);
+        // Nearly always it is the newest.
+        let later = self.checks.iter().rev().take_while(|other| other.at > at).count();
+        self.checks.insert(self.checks.len() - later, check);
     }
 
     fn live(&mut self, at: Time) {
