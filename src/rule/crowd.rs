@@ -92,9 +92,10 @@ struct Server<'a, 'b> {
 /// Looks at one pool and brings its overload latch and its calm load up to now.
 pub(super) fn look<'a>(light: &Light<'a>, memory: &Memory, pool: &Pool, of_pool: &mut PoolMemory) -> Crowd<'a> {
     let Light { policy, index, sight, findings } = *light;
+    let seats = index.seats_of(pool);
     let mut crowd = Crowd {
-        serving: Vec::new(),
-        answering: Vec::new(),
+        serving: Vec::with_capacity(seats.len()),
+        answering: Vec::with_capacity(seats.len()),
         soft: Vec::new(),
         falling: Vec::new(),
         troubled: Vec::new(),
@@ -114,9 +115,9 @@ pub(super) fn look<'a>(light: &Light<'a>, memory: &Memory, pool: &Pool, of_pool:
     };
     // One that left all it could is out, though the last address of a set may be its own.
     let is_out = |id: &NodeId| of_pool.out.get(id).is_some_and(|out| out.seen_out);
-    let mut servers = Vec::new();
+    let mut servers = Vec::with_capacity(seats.len());
     let mut remembered = Walk::over(&memory.nodes);
-    for seat in index.seats_of(pool) {
+    for seat in seats {
         let id = &seat.node.id;
         if index.pin(id).is_some() || !is_serving(seat) || is_out(id) {
             continue;
@@ -183,7 +184,8 @@ impl<'a> Crowd<'a> {
 
     /// Sums up what the nodes say that they carry.
     fn weigh(&mut self, policy: &Policy, sight: &Sight, servers: &[Server<'a, '_>], of_pool: &PoolMemory) {
-        let load = |server: &Server<'_, '_>| fresh_load(&policy.evidence, sight, server.memory).filter(|_| !server.falls);
+        let load =
+            |server: &Server<'_, '_>| fresh_load(&policy.evidence, sight, server.memory).filter(|_| !server.falls);
         let answering = || servers.iter().filter(|server| server.answers);
         let known: Vec<u64> = answering().filter_map(|server| load(server)?.smooth_milli()).collect();
         if !known.is_empty() && known.len() == self.answering.len() {

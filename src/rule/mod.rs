@@ -33,8 +33,7 @@ mod worth;
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Action, ActionKind, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, Policy, Situation, Standing,
-    Withdrawal,
+    Action, ActionKind, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, Policy, Situation, Standing, Withdrawal,
 };
 
 use diagnose::Case;

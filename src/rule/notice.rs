@@ -76,7 +76,8 @@ fn seen<'a>(
     sight: &Sight,
     clear_since: Option<Time>,
 ) -> Vec<Placed<'a, Observation>> {
-    let mut seen: Vec<Placed<'a, Observation>> = Vec::new();
+    let many = index.rounds().iter().map(|(_, round)| round.observations.len()).sum();
+    let mut seen: Vec<Placed<'a, Observation>> = Vec::with_capacity(many);
     let mut take = |place: usize, one: &'a Observation| {
         if matches!(one.outcome, Outcome::Inconclusive(_)) {
             return;

@@ -38,7 +38,7 @@ impl Desk<'_> {
     pub(super) fn reconcile(&self, published: &PublishedSets, of_pool: &mut PoolMemory) -> Moves {
         let now = self.sight.now;
         let mut moves = Moves::default();
-        let mut members: Vec<&NodeId> = Vec::new();
+        let mut members: Vec<&NodeId> = Vec::with_capacity(self.pool.nodes.len());
         of_pool.out.retain(|id, _| self.pool.nodes.binary_search(id).is_ok());
         for seat in self.index.seats_of(self.pool) {
             let node = seat.node;

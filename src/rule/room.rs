@@ -32,7 +32,8 @@ pub(super) struct Figure<'a> {
 
 impl<'a> Room<'a> {
     pub(super) fn of(policy: &Policy, figures: impl Iterator<Item = Figure<'a>>, of_pool: &PoolMemory) -> Self {
-        let (mut capacities, mut shares, mut loads) = (Vec::new(), Vec::new(), Vec::new());
+        let mut capacities = Vec::with_capacity(figures.size_hint().0);
+        let (mut shares, mut loads) = (Vec::new(), Vec::new());
         for Figure { id, load, capacity_bps } in figures {
             capacities.push((id, capacity_bps));
             let Some(load) = load else { continue };
@@ -54,13 +55,7 @@ impl<'a> Room<'a> {
         let unshed = carried.map(|bps| bps.saturating_mul(100) / u64::from(share));
         let demand =
             unshed.max(of_pool.calm.map(|calm| calm.bps)).filter(|_| carried.is_some() || of_pool.calm.is_some());
-        Self {
-            carried_bps: carried,
-            demand_bps: demand,
-            capacities,
-            shares_milli: shares,
-            loads,
-        }
+        Self { carried_bps: carried, demand_bps: demand, capacities, shares_milli: shares, loads }
     }
 
     /// What the fullest would carry, in thousandths of its capacity, were `without` out of DNS, and clients held to `percent`
