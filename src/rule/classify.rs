@@ -96,8 +96,8 @@ fn count(policy: &EvidencePolicy, memory: &NodeMemory) -> Counted {
         let streak = recent.service.filter(|service| service.failing != Failing::Unanswered);
         streak.is_some_and(|service| check.at >= service.same.since)
     };
-    let pings_pass = recent.checks.iter().any(|check| check.probe == ProbeKind::Ping && !check.failed);
-    let mut counted = Counted::default();
+    let pings_pass = recent.checks.iter().rev().any(|check| check.probe == ProbeKind::Ping && !check.failed);
+    let mut counted = Counted { answers: Vec::with_capacity(ANSWERS), ..Counted::default() };
     for check in recent.checks.iter().rev() {
         if trails(check) || (check.failed && steady(check)) {
             continue;
@@ -335,8 +335,6 @@ pub(super) fn learn(memory: &mut NodeMemory, finding: &Finding, newest: Option<T
     if finding.class != Evidence::Fine || recent.doubt_since.is_some() {
         return;
     }
-    let answers = recent.checks.iter().rev().take_while(|check| newest.is_none_or(|newest| check.at > newest));
-    let answers: Vec<u32> = answers.filter_map(|check| check.answer_ms).collect();
     match &mut recent.usual_answer {
         None => {
             let all: Vec<u32> = recent.checks.iter().filter_map(|check| check.answer_ms).collect();
@@ -345,7 +343,9 @@ pub(super) fn learn(memory: &mut NodeMemory, finding: &Finding, newest: Option<T
             }
         }
         Some(usual) => {
-            for answer in answers.into_iter().rev() {
+            let later = recent.checks.iter().rev().take_while(|check| newest.is_none_or(|newest| check.at > newest));
+            let later = recent.checks.range(recent.checks.len() - later.count()..);
+            for answer in later.filter_map(|check| check.answer_ms) {
                 let step = (*usual / 64).max(1);
                 match answer.saturating_mul(16).cmp(usual) {
                     std::cmp::Ordering::Less => *usual = usual.saturating_sub(step),

@@ -76,7 +76,7 @@ impl Desk<'_> {
         };
         self.crowd.is_overloaded()
             || self.out_count > 1
-            || self.crowd.serving.iter().any(|id| id != node && in_trouble(id))
+            || self.crowd.serving.iter().any(|id| *id != node && in_trouble(id))
     }
 
     /// Whether the others suffer since this node was taken out for soft evidence.
@@ -96,7 +96,7 @@ impl Desk<'_> {
             && out.returning_since.is_none()
             && memory.recent.silence.is_none()
             && self.sight.now.since(out.at) < self.policy.overload.regret
-            && (since(self.overload_since) || self.crowd.soft.iter().any(suffers))
+            && (since(self.overload_since) || self.crowd.soft.iter().copied().any(suffers))
     }
 
     /// How long a node stays out at least that is taken out for being degraded now.

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use crate::model::{
-    Calm, Evidence, Failing, Fault, FleetVerdict, Memory, NodeId, Policy, Pool, PoolMemory, RuleId, RuleSet, Situation,
-    Time, Vantage,
+    Calm, Evidence, Failing, Fault, FleetVerdict, Load, Memory, NodeId, NodeMemory, Policy, Pool, PoolMemory, RuleId,
+    RuleSet, Time, Vantage,
 };
 
-use super::classify::{fresh_load, is_reached, percent};
+use super::classify::{Finding, fresh_load, is_reached, percent};
 use super::findings::Findings;
-use super::index::Index;
-use super::room::Room;
+use super::index::{Index, Seat};
+use super::room::{Figure, Room};
 use super::sight::Sight;
-use super::{plan, words};
+use super::walk::Walk;
+use super::words;
 
 /// How long ago a node may have been soft to count among those that are.
 const TOGETHER: Duration = Duration::from_secs(120);
@@ -21,23 +22,23 @@ const CALM_MS: i64 = 100_000;
 
 /// What a pool as a whole is in.
 #[derive(Clone, Debug)]
-pub(super) struct Crowd {
+pub(super) struct Crowd<'a> {
     /// Nodes that are in DNS and not pinned, in order.
-    pub(super) serving: Vec<NodeId>,
+    pub(super) serving: Vec<&'a NodeId>,
     /// Those of them that answer: something of theirs lives, and they are not known to be dead, down or hung.
-    pub(super) answering: Vec<NodeId>,
+    pub(super) answering: Vec<&'a NodeId>,
     /// Those of them that are soft, or were a moment ago.
-    pub(super) soft: Vec<NodeId>,
+    pub(super) soft: Vec<&'a NodeId>,
     /// Those of them that fall silent, and of which it is not yet known whether they are dead.
-    pub(super) falling: Vec<NodeId>,
+    pub(super) falling: Vec<&'a NodeId>,
     /// The first that came back from silence a moment ago: others that are silent may be about to.
-    pub(super) revived: Option<NodeId>,
+    pub(super) revived: Option<&'a NodeId>,
     /// Those that are not well, for others to be compared with.
-    pub(super) troubled: Vec<NodeId>,
+    pub(super) troubled: Vec<&'a NodeId>,
     /// What stands in the way of every soft withdrawal, with its words: overload, trouble on the way, a common fault.
     pub(super) state: State,
     /// What the rest can carry.
-    pub(super) room: Room,
+    pub(super) room: Room<'a>,
     /// What all carry of what they can, smoothed, in thousandths; none where a figure is missing.
     pub(super) mean_milli: Option<u64>,
     /// What the fullest carries.
@@ -75,18 +76,28 @@ impl State {
 /// What every pool is looked at by.
 pub(super) struct Light<'a> {
     pub(super) policy: &'a Policy,
-    pub(super) situation: &'a Situation<'a>,
     pub(super) index: &'a Index<'a>,
     pub(super) sight: &'a Sight,
     pub(super) findings: &'a Findings<'a>,
 }
 
+/// One node in service.
+struct Server<'a, 'b> {
+    id: &'a NodeId,
+    finding: &'b Finding,
+    memory: &'b NodeMemory,
+    /// Whether it has been silent for more than a lost packet or two.
+    falls: bool,
+    answers: bool,
+}
+
 /// Looks at one pool and brings its overload latch and its calm load up to now.
-pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mut PoolMemory) -> Crowd {
-    let Light { policy, situation, index, sight, findings } = *light;
+pub(super) fn look<'a>(light: &Light<'a>, memory: &Memory, pool: &Pool, of_pool: &mut PoolMemory) -> Crowd<'a> {
+    let Light { policy, index, sight, findings } = *light;
+    let seats = index.seats_of(pool);
     let mut crowd = Crowd {
-        serving: Vec::new(),
-        answering: Vec::new(),
+        serving: Vec::with_capacity(seats.len()),
+        answering: Vec::with_capacity(seats.len()),
         soft: Vec::new(),
         falling: Vec::new(),
         revived: None,
@@ -99,39 +110,47 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
     if policy.rule == RuleSet::Classic || sight.vantage == Vantage::Isolated {
         return crowd;
     }
-    let published = situation.published.get(&pool.id);
-    let is_serving = |id: &NodeId| match (published, &of_pool.members) {
-        (Some(sets), _) => situation.fleet.nodes.get(id).is_some_and(|node| plan::is_in(node, sets)),
+    let is_serving = |seat: &Seat<'_>| match (seat.shown, &of_pool.members) {
+        (Some(shown), _) => shown.is_in(),
         // While the zone cannot be read, what was last read of it is the best guess.
-        (None, Some(members)) => members.contains(id),
+        (None, Some(members)) => members.contains(&seat.node.id),
         (None, None) => true,
     };
     // One that left all it could is out, though the last address of a set may be its own.
     let is_out = |id: &NodeId| of_pool.out.get(id).is_some_and(|out| out.seen_out);
-    for id in pool.nodes.iter().filter(|id| index.pin(id).is_none() && is_serving(id) && !is_out(id)) {
-        let (Some(finding), Some(node)) = (findings.of(id), memory.nodes.get(id)) else { continue };
-        crowd.serving.push(id.clone());
-        let silence = node.recent.silence.filter(|silence| silence.rounds >= 2);
-        if silence.is_none() && !finding.hard && finding.class != Evidence::NoData {
-            crowd.answering.push(id.clone());
+    let mut servers = Vec::with_capacity(seats.len());
+    let mut remembered = Walk::over(&memory.nodes);
+    for seat in seats {
+        let id = &seat.node.id;
+        if index.pin(id).is_some() || !is_serving(seat) || is_out(id) {
+            continue;
         }
+        let finding = findings.at(seat.place);
+        let Some(node) = remembered.to(id) else { continue };
+        crowd.serving.push(id);
+        let silence = node.recent.silence.filter(|silence| silence.rounds >= 2);
+        let answers = silence.is_none() && !finding.hard && finding.class != Evidence::NoData;
+        if answers {
+            crowd.answering.push(id);
+        }
+        servers.push(Server { id, finding, memory: node, falls: silence.is_some(), answers });
         if silence.is_some() && !finding.hard && !is_reached(&policy.evidence, sight, node) {
-            crowd.falling.push(id.clone());
+            crowd.falling.push(id);
         }
         let revived = node.recent.revived_at.filter(|at| sight.now.since(*at) < policy.overload.cut_wait);
         if crowd.revived.is_none() && silence.is_none() && revived.is_some() {
-            crowd.revived = Some(id.clone());
+            crowd.revived = Some(id);
         }
         if silence.is_some() || !matches!(finding.class, Evidence::Fine | Evidence::Suspect | Evidence::NoData) {
-            crowd.troubled.push(id.clone());
+            crowd.troubled.push(id);
         }
         let soft = node.recent.soft.is_some_and(|soft| sight.now.since(soft.until) <= TOGETHER);
         if silence.is_none() && !finding.hard && (finding.is_soft() || soft) {
-            crowd.soft.push(id.clone());
+            crowd.soft.push(id);
         }
     }
-    crowd.weigh(policy, sight, memory, of_pool);
-    crowd.state = crowd.name(policy, sight, findings, memory);
+    crowd.weigh(policy, sight, &servers, of_pool);
+    crowd.state = crowd.name(policy, sight, &servers);
     if let State::Overload(_) = crowd.state {
         of_pool.overload_since.get_or_insert(sight.now);
         of_pool.overload_until = of_pool.overload_until.max(Some(sight.now.plus(policy.overload.latch)));
@@ -149,17 +168,17 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
     }
     let calm = crowd.state == State::Normal
         && of_pool.shed.step == 0
-        && !crowd.serving.is_empty()
-        && crowd.serving.iter().all(|id| findings.of(id).is_some_and(|finding| finding.class == Evidence::Fine));
+        && !servers.is_empty()
+        && servers.iter().all(|server| server.finding.class == Evidence::Fine);
     if let Some(bps) = crowd.room.carried_bps.filter(|_| calm) {
         of_pool.calm = Some(smoothed(of_pool.calm, bps, sight.now));
     }
     crowd
 }
 
-impl Crowd {
+impl<'a> Crowd<'a> {
     pub(super) fn answers(&self, node: &NodeId) -> bool {
-        self.answering.binary_search(node).is_ok()
+        self.answering.binary_search(&node).is_ok()
     }
 
     pub(super) fn is_overloaded(&self) -> bool {
@@ -173,44 +192,38 @@ impl Crowd {
     }
 
     /// Sums up what the nodes say that they carry.
-    fn weigh(&mut self, policy: &Policy, sight: &Sight, memory: &Memory, of_pool: &PoolMemory) {
-        let mut loads = Vec::with_capacity(self.serving.len());
-        for id in &self.serving {
-            let Some(node) = memory.nodes.get(id) else { continue };
-            let falls = node.recent.silence.is_some_and(|silence| silence.rounds >= 2);
-            loads.push((id.clone(), fresh_load(&policy.evidence, sight, node).filter(|_| !falls)));
-        }
-        let known: Vec<u64> = loads
-            .iter()
-            .filter(|(id, _)| self.answers(id))
-            .filter_map(|(_, load)| load.as_ref()?.smooth_milli())
-            .collect();
+    fn weigh(&mut self, policy: &Policy, sight: &Sight, servers: &[Server<'a, '_>], of_pool: &PoolMemory) {
+        let load =
+            |server: &Server<'_, '_>| fresh_load(&policy.evidence, sight, server.memory).filter(|_| !server.falls);
+        let answering = || servers.iter().filter(|server| server.answers);
+        let known: Vec<u64> = answering().filter_map(|server| load(server)?.smooth_milli()).collect();
         if !known.is_empty() && known.len() == self.answering.len() {
-            let sum = |of: fn(&crate::model::Load) -> Option<u64>| -> u128 {
-                let answering = loads.iter().filter(|(id, _)| self.answers(id));
-                answering.filter_map(|(_, load)| load.as_ref().and_then(of)).map(u128::from).sum()
+            let sum = |of: fn(Load) -> Option<u64>| -> u128 {
+                answering().filter_map(|server| load(server).and_then(of)).map(u128::from).sum()
             };
             let capacity = sum(|load| load.capacity_bps).max(1);
             let mean = sum(|load| Some(load.smooth_bps)) * 1000 / capacity;
             self.mean_milli = Some(u64::try_from(mean).unwrap_or(u64::MAX));
             self.most_milli = known.iter().copied().max();
         }
-        self.room = Room::of(policy, &loads, memory, of_pool);
+        let figures = servers.iter().map(|server| {
+            let load = load(server);
+            // What it said it can carry is true also when it says nothing now.
+            let capacity_bps = load.or(server.memory.recent.load).and_then(|load| load.capacity_bps);
+            Figure { id: server.id, load, capacity_bps }
+        });
+        self.room = Room::of(policy, figures, of_pool);
     }
 
-    fn name(&self, policy: &Policy, sight: &Sight, findings: &Findings<'_>, memory: &Memory) -> State {
-        let serving = self.serving.len();
-        let dying = |id: &NodeId| {
-            let silent = memory.nodes.get(id).and_then(|node| node.recent.silence);
-            findings.of(id).is_some_and(|finding| finding.hard) || silent.is_some_and(|silence| silence.rounds >= 2)
-        };
+    fn name(&self, policy: &Policy, sight: &Sight, servers: &[Server<'_, '_>]) -> State {
+        let serving = servers.len();
         if sight.vantage == Vantage::Blind || serving == 0 {
             return State::Normal;
         }
-        if serving > 1 && self.serving.iter().all(dying) {
+        if serving > 1 && servers.iter().all(|server| server.finding.hard || server.falls) {
             return State::Dark(format!("none of the {serving} nodes in DNS answers"));
         }
-        if let Some((fault, many)) = self.common_fault(findings, memory) {
+        if let Some((fault, many)) = common_fault(servers) {
             return State::CommonFault(format!("{many} of {serving} nodes fail in the same way: {fault}"));
         }
         let limits = &policy.overload;
@@ -243,29 +256,29 @@ impl Crowd {
         State::Normal
     }
 
-    /// A fault that several nodes answer with.
-    fn common_fault(&self, findings: &Findings<'_>, memory: &Memory) -> Option<(Fault, usize)> {
-        let mut faults: Vec<Fault> = Vec::new();
-        let mut broken = 0;
-        for id in &self.serving {
-            let Some(service) = memory.nodes.get(id).and_then(|node| node.recent.service) else { continue };
-            let Failing::Wrong(fault) = service.failing else { continue };
-            // One that has only begun to fail in this way belongs to those that do for certain.
-            if service.same.rounds >= 2 {
-                faults.push(fault);
-                broken += usize::from(findings.of(id).is_some_and(|finding| finding.class == Evidence::Broken));
-            }
-        }
-        faults.sort_unstable();
-        let same = |fault: &Fault| faults.iter().filter(|other| *other == fault).count();
-        let (fault, many) = faults.iter().map(|fault| (*fault, same(fault))).max_by_key(|(_, many)| *many)?;
-        (many >= 2 && broken >= 1).then_some((fault, many))
-    }
-
     /// The first node beside `node` that is not well; none where only `node` is in trouble.
     pub(super) fn other_in_trouble(&self, node: &NodeId) -> Option<&NodeId> {
-        self.troubled.iter().find(|id| *id != node)
+        self.troubled.iter().copied().find(|id| *id != node)
     }
+}
+
+/// A fault that several nodes answer with.
+fn common_fault(servers: &[Server<'_, '_>]) -> Option<(Fault, usize)> {
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut broken = 0;
+    for server in servers {
+        let Some(service) = server.memory.recent.service else { continue };
+        let Failing::Wrong(fault) = service.failing else { continue };
+        // One that has only begun to fail in this way belongs to those that do for certain.
+        if service.same.rounds >= 2 {
+            faults.push(fault);
+            broken += usize::from(server.finding.class == Evidence::Broken);
+        }
+    }
+    faults.sort_unstable();
+    let runs = faults.chunk_by(|a, b| a == b).map(|run| (run[0], run.len()));
+    let (fault, many) = runs.max_by_key(|(_, many)| *many)?;
+    (many >= 2 && broken >= 1).then_some((fault, many))
 }
 
 fn smoothed(before: Option<Calm>, bps: u64, now: Time) -> Calm {
@@ -276,8 +289,8 @@ fn smoothed(before: Option<Calm>, bps: u64, now: Time) -> Calm {
     Calm { bps: u64::try_from(moved).unwrap_or(0), at: now }
 }
 
-pub(super) fn list(nodes: &[NodeId]) -> String {
-    let names: Vec<&str> = nodes.iter().take(8).map(NodeId::as_str).collect();
+pub(super) fn list(nodes: &[&NodeId]) -> String {
+    let names: Vec<&str> = nodes.iter().take(8).map(|id| id.as_str()).collect();
     let more = nodes.len().saturating_sub(names.len());
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }

@@ -10,9 +10,11 @@ use crate::model::{
 use super::crowd::{self, Crowd, Light, State};
 use super::findings::Findings;
 use super::guard::{ApprovedPlan, Authority, Grounds, Refusal, admit, approve};
-use super::index::Index;
+use super::index::{Index, Seat};
+use super::plan::Shown;
 use super::reconcile::is_ours;
 use super::sight::Sight;
+use super::walk::Walk;
 use super::wish::{Want, Wish};
 use super::worth::Worth;
 use super::{classify, plan, words};
@@ -36,7 +38,7 @@ pub(super) struct Desk<'a> {
     pub(super) pool: &'a Pool,
     pub(super) nodes: &'a BTreeMap<NodeId, NodeMemory>,
     pub(super) findings: &'a Findings<'a>,
-    pub(super) crowd: &'a Crowd,
+    pub(super) crowd: &'a Crowd<'a>,
     /// When the anchors last answered.
     pub(super) anchored_at: Option<Time>,
     /// How many nodes are out for our own reasons.
@@ -58,7 +60,7 @@ struct View<'a> {
     sight: &'a Sight,
     pool: &'a Pool,
     findings: &'a Findings<'a>,
-    crowd: &'a Crowd,
+    crowd: &'a Crowd<'a>,
     anchored_at: Option<Time>,
     told: &'a BTreeSet<Told>,
 }
@@ -99,7 +101,7 @@ pub(super) fn decide<'a>(
         std::mem::take(&mut memory.holds).into_iter().map(|hold| (hold.node, hold.pool, hold.guard)).collect();
     let anchored_at = memory.anchored_at;
     memory.pools.retain(|id, _| situation.fleet.pools.contains_key(id));
-    let light = Light { policy, situation, index, sight, findings };
+    let light = Light { policy, index, sight, findings };
     for pool in situation.fleet.pools.values() {
         let mut of_pool = memory.pools.remove(&pool.id).unwrap_or_default();
         let crowd = crowd::look(&light, memory, pool, &mut of_pool);
@@ -112,9 +114,11 @@ pub(super) fn decide<'a>(
             }
             for id in moves.gone {
                 // One that leaves several pools for the same reason is withdrawn once.
-                let out_already = index
-                    .pools(&id)
-                    .filter_map(|other| memory.pools.get(&other.id)?.out.get(&id))
+                let place = index.place_of(&id);
+                let out_already = place
+                    .into_iter()
+                    .flat_map(|place| index.seats_at(place))
+                    .filter_map(|other| memory.pools.get(&other.pool.id)?.out.get(&id))
                     .any(|out| out.seen_out && is_ours(out));
                 let ours = of_pool.out.get(&id).is_some_and(is_ours);
                 if ours && !out_already {
@@ -129,8 +133,11 @@ pub(super) fn decide<'a>(
             gone = view.desk(&memory.nodes, &of_pool).change(published, &mut of_pool, &mut decision);
         } else {
             let desk = view.desk(&memory.nodes, &of_pool);
-            for node in situation.fleet.nodes_of(pool) {
-                desk.hold(node, desk.wish_in_the_dark(node, &of_pool), &mut decision);
+            let mut remembered = Walk::over(&memory.nodes);
+            for seat in index.seats_of(pool) {
+                if let Some(of_node) = remembered.to(&seat.node.id) {
+                    desk.hold(seat.node, desk.wish_in_the_dark(seat, of_node, &of_pool), &mut decision);
+                }
             }
         }
         decision.actions.extend(view.desk(&memory.nodes, &of_pool).climb(&mut of_pool, &gone));
@@ -146,8 +153,11 @@ impl Desk<'_> {
     /// Returns who leaves.
     fn change(&self, published: &PublishedSets, of_pool: &mut PoolMemory, decision: &mut Decision) -> BTreeSet<NodeId> {
         let mut wanted: Vec<(&Node, Want)> = Vec::new();
-        for node in self.situation.fleet.nodes_of(self.pool) {
-            match self.wish(node, published, of_pool) {
+        let mut remembered = Walk::over(self.nodes);
+        for seat in self.index.seats_of(self.pool) {
+            let node = seat.node;
+            let Some(memory) = remembered.to(&node.id) else { continue };
+            match self.wish(seat, memory, published, of_pool) {
                 Wish::Drop => {
                     of_pool.out.remove(&node.id);
                 }
@@ -322,12 +332,15 @@ impl Desk<'_> {
     }
 
     fn grounds(&self, published: &PublishedSets, of_pool: &PoolMemory) -> Grounds<'_> {
-        let counts = |node: &&Node| {
-            self.index.pin(&node.id).is_none()
-                && !of_pool.out.contains_key(&node.id)
-                && self.nodes.get(&node.id).is_some_and(|memory| classify::is_fresh(memory, self.sight))
-                && plan::is_in(node, published)
+        let mut remembered = Walk::over(self.nodes);
+        let mut counts = |seat: &Seat<'_>| {
+            let id = &seat.node.id;
+            self.index.pin(id).is_none()
+                && !of_pool.out.contains_key(id)
+                && remembered.to(id).is_some_and(|memory| classify::is_fresh(memory, self.sight))
+                && seat.shown.is_some_and(Shown::is_in)
         };
+        let seats = self.index.seats_of(self.pool).iter();
         Grounds {
             fleet: self.situation.fleet,
             policy: self.policy,
@@ -337,7 +350,7 @@ impl Desk<'_> {
             vantage: self.sight.vantage,
             clock_back_ms: self.sight.clock_back_ms,
             warmup_left: 0,
-            staying: self.situation.fleet.nodes_of(self.pool).filter(counts).map(|node| node.id.clone()).collect(),
+            staying: seats.filter(|seat| counts(seat)).map(|seat| seat.node.id.clone()).collect(),
             withdrawn: of_pool.out.iter().filter(|(_, out)| is_ours(out)).map(|(id, _)| id.clone()).collect(),
             changed_at: of_pool.changed_at,
             in_flight: None,

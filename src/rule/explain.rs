@@ -46,7 +46,9 @@ pub(super) fn last_round(memory: &NodeMemory) -> String {
     }
     let unknown = round.observations.iter().filter(|one| matches!(one.outcome, Outcome::Inconclusive(_))).count();
     match unknown {
-        0 => format!("last {} clean", rounds(memory.clean_rounds)),
+        // Most nodes of most ticks.
+        0 if memory.clean_rounds != 1 => format!("last {} rounds clean", memory.clean_rounds),
+        0 => "last round clean".to_owned(),
         some => format!("last {} clean, {some} of its probes inconclusive", rounds(memory.clean_rounds)),
     }
 }

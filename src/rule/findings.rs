@@ -1,20 +1,21 @@
 //! What was found about every node in this tick.
 
-use crate::model::{Evidence, Memory, NodeId, Policy, RuleSet, Situation, Streak, Time, Vantage};
+use crate::model::{Evidence, Memory, NodeId, Policy, RuleSet, Streak, Time, Vantage};
 
 use super::classify::{Finding, classify, learn};
+use super::index::Index;
 use super::sight::Sight;
 
 /// By node.
 #[derive(Debug)]
 pub(super) struct Findings<'a> {
-    ids: Vec<&'a NodeId>,
+    index: &'a Index<'a>,
     found: Vec<Finding>,
 }
 
 impl<'a> Findings<'a> {
     /// Classifies every node and remembers since when its evidence has been what it is.
-    pub(super) fn of_all(policy: &Policy, situation: &Situation<'a>, sight: &Sight, memory: &mut Memory) -> Self {
+    pub(super) fn of_all(policy: &Policy, index: &'a Index<'a>, sight: &Sight, memory: &mut Memory) -> Self {
         let mut found = Vec::with_capacity(memory.nodes.len());
         let asleep = policy.rule == RuleSet::Classic || sight.vantage == Vantage::Isolated;
         for node in memory.nodes.values_mut() {
@@ -32,7 +33,7 @@ impl<'a> Findings<'a> {
             keep(&mut recent.hard, sight.now, finding.hard);
             found.push(finding);
         }
-        Self { ids: situation.fleet.nodes.keys().collect(), found }
+        Self { index, found }
     }
 
     /// In the order of the nodes' names.
@@ -40,8 +41,13 @@ impl<'a> Findings<'a> {
         &self.found
     }
 
+    /// Of the node at `place`.
+    pub(super) fn at(&self, place: usize) -> &Finding {
+        &self.found[place]
+    }
+
     pub(super) fn of(&self, node: &NodeId) -> Option<&Finding> {
-        self.found.get(self.ids.binary_search(&node).ok()?)
+        self.found.get(self.index.place_of(node)?)
     }
 }
 

@@ -77,7 +77,7 @@ impl Desk<'_> {
         if !dead.is_empty() {
             let room = u64::from(self.policy.overload.room_percent) * 10;
             if let Some(milli) = crowd.room.after(&dead, self.share(shed.step)).filter(|milli| *milli > room) {
-                let names: Vec<NodeId> = dead.into_iter().collect();
+                let names: Vec<&NodeId> = dead.iter().collect();
                 return Some(format!("without {} the rest would carry {}", super::crowd::list(&names), percent(milli)));
             }
         }
@@ -131,6 +131,6 @@ impl Desk<'_> {
     /// Those in service whose share the others will have to carry.
     fn dead(&self, gone: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
         let hard = |id: &&NodeId| self.findings.of(id).is_some_and(|finding| finding.hard && finding.confirmed);
-        self.crowd.serving.iter().filter(|id| hard(id) || gone.contains(*id)).cloned().collect()
+        self.crowd.serving.iter().copied().filter(|id| hard(id) || gone.contains(*id)).cloned().collect()
     }
 }

@@ -25,6 +25,7 @@ mod reconcile;
 mod room;
 mod sight;
 mod tally;
+mod walk;
 mod wish;
 mod words;
 mod worth;
@@ -32,8 +33,7 @@ mod worth;
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Action, ActionKind, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, Policy, Pool, Situation, Standing,
-    Withdrawal,
+    Action, ActionKind, Judgement, Memory, NodeId, NodeJudgement, NodeMemory, Policy, Situation, Standing, Withdrawal,
 };
 
 use diagnose::Case;
@@ -57,9 +57,9 @@ pub struct Ruling {
 pub fn judge(policy: &Policy, situation: &Situation<'_>, mut memory: Memory) -> Ruling {
     let index = Index::of(situation);
     let sight = sight::look(policy, situation, &mut memory);
-    let strikes = tally::tally(policy, situation, &sight, &mut memory);
-    notice::notice(policy, situation, &sight, &mut memory);
-    let findings = Findings::of_all(policy, situation, &sight, &mut memory);
+    let strikes = tally::tally(policy, situation, &index, &sight, &mut memory);
+    notice::notice(policy, situation, &index, &sight, &mut memory);
+    let findings = Findings::of_all(policy, &index, &sight, &mut memory);
     let mut decision = decide::decide(policy, situation, &index, &sight, &findings, &mut memory);
     let mut acted: BTreeMap<&NodeId, &Action> = BTreeMap::new();
     for action in &decision.actions {
@@ -69,11 +69,9 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>, mut memory: Memory) -> 
     }
     let mut nodes = Vec::with_capacity(memory.nodes.len());
     let mut probe = advice::Advice::new(policy, situation, &sight);
-    for ((node, (id, of_node)), finding) in
-        situation.fleet.nodes.values().zip(&mut memory.nodes).zip(findings.in_order())
-    {
-        let pools = index.pools(id);
-        let outs = pools.clone().filter_map(|pool| memory.pools.get(&pool.id)?.out.get(id));
+    for (place, ((id, of_node), finding)) in memory.nodes.iter_mut().zip(findings.in_order()).enumerate() {
+        let seats = index.seats_at(place);
+        let outs = seats.clone().filter_map(|seat| memory.pools.get(&seat.pool.id)?.out.get(id));
         let standing = standing(of_node, outs.clone());
         if of_node.standing != standing || of_node.standing_since.is_none() {
             of_node.standing = standing;
@@ -86,7 +84,12 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>, mut memory: Memory) -> 
             Some(action) => (action.rule.clone(), action.why.clone()),
             None => case.reason(verdict),
         };
-        let is_in = |pool: &Pool| Some((pool.id.clone(), plan::is_in(node, situation.published.get(&pool.id)?)));
+        let mut in_dns = BTreeMap::new();
+        for seat in seats {
+            if let Some(shown) = seat.shown {
+                in_dns.insert(seat.pool.id.clone(), shown.is_in());
+            }
+        }
         probe.of(of_node, id, standing);
         nodes.push(NodeJudgement {
             node: id.clone(),
@@ -97,7 +100,7 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>, mut memory: Memory) -> 
             strikes: u32::try_from(of_node.strikes.len()).unwrap_or(u32::MAX),
             rule,
             why,
-            in_dns: pools.filter_map(is_in).collect(),
+            in_dns,
         });
     }
     let fleet = diagnose::fleet(&nodes, &decision.states, &sight);

@@ -11,6 +11,7 @@ use crate::model::{
     ProbeKind, Recent, RuleSet, ServiceStreak, Situation, Streak, Time, Vantage,
 };
 
+use super::index::Index;
 use super::sight::Sight;
 
 /// Checks that are remembered of a node at the most, however fast somebody probes.
@@ -22,7 +23,13 @@ const REFUSES_AGAIN: Duration = Duration::from_secs(10);
 const SMOOTH_MS: i64 = 20_000;
 
 /// Brings what is open about every node up to now.
-pub(super) fn notice(policy: &Policy, situation: &Situation<'_>, sight: &Sight, memory: &mut Memory) {
+pub(super) fn notice(
+    policy: &Policy,
+    situation: &Situation<'_>,
+    index: &Index<'_>,
+    sight: &Sight,
+    memory: &mut Memory,
+) {
     if policy.rule == RuleSet::Classic {
         return;
     }
@@ -32,10 +39,9 @@ pub(super) fn notice(policy: &Policy, situation: &Situation<'_>, sight: &Sight, 
     if sight.vantage == Vantage::Isolated {
         return;
     }
-    let ids: Vec<&NodeId> = situation.fleet.nodes.keys().collect();
-    let seen = seen(situation, sight, memory.clear_since, &ids);
-    let loads = sorted(situation.loads.iter(), &ids, |load| &load.node, |load| sight.placed(load.at));
-    let asks = sorted(situation.asks.iter(), &ids, |ask| &ask.node, |ask| sight.placed(ask.at));
+    let seen = seen(situation, index, sight, memory.clear_since);
+    let loads = sorted(situation.loads.iter(), index, |load| &load.node, |load| sight.placed(load.at));
+    let asks = sorted(situation.asks.iter(), index, |ask| &ask.node, |ask| sight.placed(ask.at));
     let (mut seen, mut loads, mut asks) = (seen.as_slice(), loads.as_slice(), asks.as_slice());
     for (place, (node, remembered)) in situation.fleet.nodes.values().zip(memory.nodes.values_mut()).enumerate() {
         let recent = &mut remembered.recent;
@@ -55,7 +61,7 @@ pub(super) fn notice(policy: &Policy, situation: &Situation<'_>, sight: &Sight, 
 
 type Placed<'a, T> = (usize, Time, &'a T);
 
-/// Takes the part of node number `place` off the front of `list`.
+/// Takes the part of the node at `place` off the front of `list`.
 fn of_node<'a, 'b, T>(list: &mut &'b [Placed<'a, T>], place: usize) -> &'b [Placed<'a, T>] {
     let many = list.iter().take_while(|(of, _, _)| *of == place).count();
     let (part, rest) = list.split_at(many);
@@ -66,12 +72,12 @@ fn of_node<'a, 'b, T>(list: &mut &'b [Placed<'a, T>], place: usize) -> &'b [Plac
 /// The observations to go by: by node, then in the order in which they were done, each once.
 fn seen<'a>(
     situation: &Situation<'a>,
+    index: &Index<'a>,
     sight: &Sight,
     clear_since: Option<Time>,
-    ids: &[&NodeId],
 ) -> Vec<Placed<'a, Observation>> {
-    let mut seen: Vec<Placed<'a, Observation>> = Vec::new();
-    let place_of = |node: &NodeId| ids.binary_search(&node).ok();
+    let many = index.rounds().iter().map(|(_, round)| round.observations.len()).sum();
+    let mut seen: Vec<Placed<'a, Observation>> = Vec::with_capacity(many);
     let mut take = |place: usize, one: &'a Observation| {
         if matches!(one.outcome, Outcome::Inconclusive(_)) {
             return;
@@ -85,16 +91,16 @@ fn seen<'a>(
     };
     match situation.sightings {
         Some(sightings) => {
+            let mut near = 0;
             for (node, one) in sightings {
-                if let Some(place) = place_of(node) {
+                if let Some(place) = index.place(node, &mut near) {
                     take(place, one);
                 }
             }
         }
         None => {
-            for round in situation.rounds {
-                let Some(place) = place_of(&round.node) else { continue };
-                round.observations.iter().for_each(|one| take(place, one));
+            for (place, round) in index.rounds() {
+                round.observations.iter().for_each(|one| take(*place, one));
             }
         }
     }
@@ -114,12 +120,13 @@ fn in_order(a: &Observation, b: &Observation) -> Ordering {
 
 fn sorted<'a, T: std::fmt::Debug>(
     of: impl Iterator<Item = &'a T>,
-    ids: &[&NodeId],
+    index: &Index<'_>,
     node: impl Fn(&T) -> &NodeId,
     at: impl Fn(&T) -> Time,
 ) -> Vec<Placed<'a, T>> {
+    let mut near = 0;
     let mut placed: Vec<Placed<'a, T>> =
-        of.filter_map(|one| Some((ids.binary_search(&node(one)).ok()?, at(one), one))).collect();
+        of.filter_map(|one| Some((index.place(node(one), &mut near)?, at(one), one))).collect();
     placed.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| format!("{:?}", a.2).cmp(&format!("{:?}", b.2))));
     placed
 }
@@ -209,8 +216,9 @@ impl Recent {
             sent,
             lost: sent.saturating_sub(received),
         };
-        let place = self.checks.partition_point(|other| other.at <= at);
-        self.checks.insert(place, check);
+        // Nearly always it is the newest.
+        let later = self.checks.iter().rev().take_while(|other| other.at > at).count();
+        self.checks.insert(self.checks.len() - later, check);
     }
 
     fn live(&mut self, at: Time) {

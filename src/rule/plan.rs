@@ -35,6 +35,59 @@ pub(super) fn places(node: &Node, published: &PublishedSets) -> BTreeSet<(SetKey
         .collect()
 }
 
+/// What record sets show of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// None of its addresses.
+    Nothing,
+    /// Some, and it is alone in every set it is in.
+    Alone,
+    /// Some, and there is a set that still had an address without it.
+    Removable,
+}
+
+impl Shown {
+    pub(super) fn is_in(self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Alone | Self::Removable => true,
+        }
+    }
+}
+
+/// Record sets as sorted lists, to look up all nodes of a pool in.
+pub(super) struct Addresses(Vec<Vec<(bool, u128)>>);
+
+impl Addresses {
+    pub(super) fn of(published: &PublishedSets) -> Self {
+        let sorted = |set: &RecordSet| set.addresses.iter().map(|address| bits(*address)).collect();
+        Self(published.values().map(sorted).collect())
+    }
+
+    /// What they show of `node`.
+    pub(super) fn show(&self, node: &Node) -> Shown {
+        let mut shown = Shown::Nothing;
+        for set in &self.0 {
+            let of_node = node.addresses.iter().filter(|address| set.binary_search(&bits(**address)).is_ok()).count();
+            if of_node > 0 && of_node < set.len() {
+                return Shown::Removable;
+            }
+            if of_node > 0 {
+                shown = Shown::Alone;
+            }
+        }
+        shown
+    }
+}
+
+/// An address as a number, in the order of the addresses: IPv4 first.
+fn bits(address: IpAddr) -> (bool, u128) {
+    match address {
+        IpAddr::V4(address) => (false, address.to_bits().into()),
+        IpAddr::V6(address) => (true, address.to_bits()),
+    }
+}
+
 /// Whether any of `node`'s addresses is in `published`.
 pub(super) fn is_in(node: &Node, published: &PublishedSets) -> bool {
     published.values().any(|set| node.addresses.iter().any(|address| set.addresses.contains(address)))

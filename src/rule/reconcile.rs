@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{Action, ActionKind, Node, NodeId, NodeMemory, PoolMemory, PublishedSets, Withdrawal};
 
 use super::decide::Desk;
+use super::plan::Shown;
 use super::{plan, words};
 
 /// Who was seen to have gone or to have come back.
@@ -37,11 +38,12 @@ impl Desk<'_> {
     pub(super) fn reconcile(&self, published: &PublishedSets, of_pool: &mut PoolMemory) -> Moves {
         let now = self.sight.now;
         let mut moves = Moves::default();
-        let mut members = BTreeSet::new();
+        let mut members: Vec<&NodeId> = Vec::with_capacity(self.pool.nodes.len());
         of_pool.out.retain(|id, _| self.pool.nodes.binary_search(id).is_ok());
-        for node in self.situation.fleet.nodes_of(self.pool) {
+        for seat in self.index.seats_of(self.pool) {
+            let node = seat.node;
             let id = &node.id;
-            let is_in = plan::is_in(node, published);
+            let is_in = seat.shown.is_some_and(Shown::is_in);
             match of_pool.out.get_mut(id) {
                 Some(out) => match self.look(node, published, out) {
                     Sight::Same => {}
@@ -86,13 +88,17 @@ impl Desk<'_> {
             }
             // One that left all it could is out, though the last address of a set may be its own.
             if is_in && !of_pool.out.get(id).is_some_and(|out| out.seen_out) {
-                members.insert(id.clone());
+                members.push(id);
             }
         }
-        if of_pool.members.as_ref().is_some_and(|before| *before != members) {
-            of_pool.changed_at = Some(now);
+        // They are nearly always the same, and that is told without a new set.
+        if !of_pool.members.as_ref().is_some_and(|before| before.iter().eq(members.iter().copied())) {
+            let members = members.into_iter().cloned().collect();
+            if of_pool.members.as_ref().is_some_and(|before| *before != members) {
+                of_pool.changed_at = Some(now);
+            }
+            of_pool.members = Some(members);
         }
-        of_pool.members = Some(members);
         moves
     }
 

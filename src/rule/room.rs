@@ -5,39 +5,47 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Load, Memory, NodeId, Policy, PoolMemory};
+use crate::model::{Load, NodeId, Policy, PoolMemory};
 
 /// The demand on a pool, and what its nodes can carry.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Room {
+pub(super) struct Room<'a> {
     /// What all of them carry now, bit/s, those that do not tell being taken for the median of those that do; none where
     /// too few tell.
     pub(super) carried_bps: Option<u64>,
     /// What they would be asked for: at least what they carry, and what they carried while all was well.
     demand_bps: Option<u64>,
     /// The capacity of every node in service; none where it is not known.
-    capacities: Vec<(NodeId, Option<u64>)>,
+    capacities: Vec<(&'a NodeId, Option<u64>)>,
     /// What each carries of what it can, smoothed, in thousandths.
-    pub(super) shares_milli: Vec<(NodeId, u64)>,
+    pub(super) shares_milli: Vec<(&'a NodeId, u64)>,
     /// What each carries, bit/s.
-    loads: Vec<(NodeId, u64)>,
+    loads: Vec<(&'a NodeId, u64)>,
 }
 
-impl Room {
-    pub(super) fn of(policy: &Policy, loads: &[(NodeId, Option<Load>)], memory: &Memory, of_pool: &PoolMemory) -> Self {
-        let capacity = |id: &NodeId, load: &Option<Load>| {
-            // What it said it can carry is true also when it says nothing now.
-            let said = load.as_ref().or(memory.nodes.get(id).and_then(|node| node.recent.load.as_ref()));
-            said.and_then(|load| load.capacity_bps)
-        };
-        let told: Vec<(NodeId, u64)> =
-            loads.iter().filter_map(|(id, load)| Some((id.clone(), load.as_ref()?.smooth_bps))).collect();
-        let mut sorted: Vec<u64> = told.iter().map(|(_, bps)| *bps).collect();
+/// What is known of what a node carries.
+pub(super) struct Figure<'a> {
+    pub(super) id: &'a NodeId,
+    pub(super) load: Option<Load>,
+    pub(super) capacity_bps: Option<u64>,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn of(policy: &Policy, figures: impl Iterator<Item = Figure<'a>>, of_pool: &PoolMemory) -> Self {
+        let mut capacities = Vec::with_capacity(figures.size_hint().0);
+        let (mut shares, mut loads) = (Vec::new(), Vec::new());
+        for Figure { id, load, capacity_bps } in figures {
+            capacities.push((id, capacity_bps));
+            let Some(load) = load else { continue };
+            loads.push((id, load.smooth_bps));
+            shares.extend(load.smooth_milli().map(|milli| (id, milli)));
+        }
+        let mut sorted: Vec<u64> = loads.iter().map(|(_, bps)| *bps).collect();
         sorted.sort_unstable();
         let median = sorted.get(sorted.len() / 2).copied();
-        let missing = u64::try_from(loads.len() - told.len()).unwrap_or(u64::MAX);
+        let missing = u64::try_from(capacities.len() - loads.len()).unwrap_or(u64::MAX);
         // Half of them must tell, or there is nothing to take the others for.
-        let carried = median.filter(|_| told.len() * 2 >= loads.len()).map(|median| {
+        let carried = median.filter(|_| loads.len() * 2 >= capacities.len()).map(|median| {
             let sum: u64 = sorted.iter().fold(0, |sum, bps| sum.saturating_add(*bps));
             sum.saturating_add(median.saturating_mul(missing))
         });
@@ -47,16 +55,7 @@ impl Room {
         let unshed = carried.map(|bps| bps.saturating_mul(100) / u64::from(share));
         let demand =
             unshed.max(of_pool.calm.map(|calm| calm.bps)).filter(|_| carried.is_some() || of_pool.calm.is_some());
-        Self {
-            carried_bps: carried,
-            demand_bps: demand,
-            capacities: loads.iter().map(|(id, load)| (id.clone(), capacity(id, load))).collect(),
-            shares_milli: loads
-                .iter()
-                .filter_map(|(id, load)| Some((id.clone(), load.as_ref()?.smooth_milli()?)))
-                .collect(),
-            loads: told,
-        }
+        Self { carried_bps: carried, demand_bps: demand, capacities, shares_milli: shares, loads }
     }
 
     /// What the fullest would carry, in thousandths of its capacity, were `without` out of DNS, and clients held to `percent`
@@ -64,7 +63,7 @@ impl Room {
     pub(super) fn after(&self, without: &BTreeSet<NodeId>, percent: u32) -> Option<u64> {
         let demand = self.demand_bps?;
         let (mut nodes, mut least) = (0u128, u64::MAX);
-        for (_, capacity) in self.capacities.iter().filter(|(id, _)| !without.contains(id)) {
+        for (_, capacity) in self.capacities.iter().filter(|(id, _)| !without.contains(*id)) {
             nodes += 1;
             least = least.min((*capacity)?);
         }
@@ -77,8 +76,8 @@ impl Room {
 
     /// What `node` carries of the median of the others, percent; none where the figures do not tell.
     pub(super) fn of_peers_percent(&self, node: &NodeId) -> Option<u64> {
-        let own = self.loads.iter().find(|(id, _)| id == node).map(|(_, bps)| *bps)?;
-        let mut others: Vec<u64> = self.loads.iter().filter(|(id, _)| id != node).map(|(_, bps)| *bps).collect();
+        let own = self.loads.iter().find(|(id, _)| *id == node).map(|(_, bps)| *bps)?;
+        let mut others: Vec<u64> = self.loads.iter().filter(|(id, _)| *id != node).map(|(_, bps)| *bps).collect();
         others.sort_unstable();
         let median = others.get(others.len() / 2).copied().filter(|median| *median > 0)?;
         Some(own.saturating_mul(100) / median)

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{Memory, NodeId, NodeMemory, Policy, Round, RuleSet, Situation, Strike, Vantage};
+use crate::model::{Memory, NodeId, NodeMemory, Policy, Round, RuleSet, Situation, Strike, Time, Vantage};
 
+use super::index::Index;
 use super::sight::Sight;
 
 /// Rounds that wait for the anchors; a node has rarely more than one, and the newest matter.
@@ -17,6 +18,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) fn tally(
     policy: &Policy,
     situation: &Situation<'_>,
+    index: &Index<'_>,
     sight: &Sight,
     memory: &mut Memory,
 ) -> Vec<(NodeId, Strike)> {
@@ -31,13 +33,15 @@ pub(super) fn tally(
         memory.nodes.values_mut().for_each(|node| node.pending.clear());
     } else {
         let clear_since = memory.clear_since.filter(|since| policy.rule == RuleSet::Witness && *since <= sight.now);
-        for round in in_order(situation, sight) {
-            // What was still under way when they answered again began in the dark: its failures may be our own, too.
-            if round.failed() && clear_since.is_some_and(|since| round.started < since) {
-                continue;
-            }
-            if let Some(node) = memory.nodes.get_mut(&round.node) {
-                node.take_in(policy, round);
+        let rounds = in_order(index, sight);
+        let mut rounds = rounds.iter().peekable();
+        for (place, node) in memory.nodes.values_mut().enumerate() {
+            while let Some(round) = rounds.next_if(|round| round.place == place) {
+                // What was still under way when they answered again began in the dark: its failures may be our own, too.
+                let failed = round.seen.failed();
+                if !(failed && clear_since.is_some_and(|since| round.started < since)) {
+                    node.take_in(policy, round, failed);
+                }
             }
         }
     }
@@ -65,17 +69,49 @@ pub(super) fn tally(
     strikes
 }
 
-/// The rounds that told something, by the wall clock of now, oldest first whatever order they came in.
-fn in_order(situation: &Situation<'_>, sight: &Sight) -> Vec<Round> {
-    let mut rounds: Vec<Round> = situation.rounds.iter().filter(|round| round.conclusive()).cloned().collect();
-    for round in &mut rounds {
-        round.started = sight.placed(round.started);
-        round.finished = sight.placed(round.finished);
+/// A round by the wall clock of now.
+struct Placed<'a> {
+    /// Of its node.
+    place: usize,
+    started: Time,
+    finished: Time,
+    seen: &'a Round,
+}
+
+impl Placed<'_> {
+    /// Writes it over `old`, whose room it takes: every node is given one in every tick.
+    fn copy_to(&self, old: &mut Round) {
+        let Self { place: _, started, finished, seen } = self;
+        (old.started, old.finished) = (*started, *finished);
+        old.node.clone_from(&seen.node);
+        old.observations.clone_from(&seen.observations);
     }
+
+    fn to_round(&self) -> Round {
+        Round { started: self.started, finished: self.finished, ..self.seen.clone() }
+    }
+}
+
+/// The rounds that told something, node by node, oldest first whatever order they came in.
+fn in_order<'a>(index: &Index<'a>, sight: &Sight) -> Vec<Placed<'a>> {
+    let mut rounds: Vec<Placed<'_>> = index
+        .rounds()
+        .iter()
+        .filter(|(_, seen)| seen.conclusive())
+        .map(|(place, seen)| Placed {
+            place: *place,
+            started: sight.placed(seen.started),
+            finished: sight.placed(seen.finished),
+            seen,
+        })
+        .collect();
     rounds.sort_by(|a, b| {
         // Two that nothing else tells apart are still put in the same order every time.
-        let last = || if a == b { Ordering::Equal } else { format!("{a:?}").cmp(&format!("{b:?}")) };
-        (a.finished, a.started, &a.node).cmp(&(b.finished, b.started, &b.node)).then_with(last)
+        let last = || {
+            let (a, b) = (&a.seen.observations, &b.seen.observations);
+            if a == b { Ordering::Equal } else { format!("{a:?}").cmp(&format!("{b:?}")) }
+        };
+        (a.place, a.finished, a.started).cmp(&(b.place, b.finished, b.started)).then_with(last)
     });
     rounds
 }
@@ -89,14 +125,14 @@ fn counts_as_failure(policy: &Policy, round: &Round) -> bool {
 
 impl NodeMemory {
     /// Streaks, the newest round, and what may become a strike.
-    fn take_in(&mut self, policy: &Policy, round: Round) {
+    fn take_in(&mut self, policy: &Policy, round: &Placed<'_>, failed: bool) {
         let newest = self.last_round.as_ref().map(|newest| (newest.finished, newest.started));
         if newest == Some((round.finished, round.started)) {
             // Told twice.
             return;
         }
-        if counts_as_failure(policy, &round) {
-            self.pending.push(round.clone());
+        if failed && counts_as_failure(policy, round.seen) {
+            self.pending.push(round.to_round());
         }
         if newest.is_some_and(|(finished, _)| round.finished < finished) {
             // It comes late: what came after it says how the node is now.
@@ -104,7 +140,7 @@ impl NodeMemory {
         }
         // More than is asked for is of no interest, and would be one more thing to remember in every round.
         self.rounds_seen = policy.warmup_rounds.min(self.rounds_seen.saturating_add(1));
-        if round.failed() {
+        if failed {
             self.failed_rounds = self.failed_rounds.saturating_add(1);
             self.failed_since.get_or_insert(round.started);
             self.clean_rounds = 0;
@@ -115,7 +151,10 @@ impl NodeMemory {
             self.clean_rounds = self.clean_rounds.saturating_add(1);
             self.clean_since.get_or_insert(round.finished);
         }
-        self.last_round = Some(round);
+        match &mut self.last_round {
+            Some(old) => round.copy_to(old),
+            None => self.last_round = Some(round.to_round()),
+        }
     }
 
     /// Gives a strike for `round`, unless there is one for the same incident.

@@ -5,8 +5,11 @@ use crate::model::{
     PublishedSets, Request, RequestKind, Round, RuleId, RuleSet, Streak, Strike, Time, Withdrawal,
 };
 
+use super::classify::Finding;
 use super::decide::Desk;
 use super::guard::Authority;
+use super::index::Seat;
+use super::plan::Shown;
 use super::reconcile::is_ours;
 use super::worth::Worth;
 use super::{classify, explain, plan, tally, words};
@@ -50,8 +53,14 @@ impl Wish {
 }
 
 impl Desk<'_> {
-    pub(super) fn wish(&self, node: &Node, published: &PublishedSets, of_pool: &PoolMemory) -> Wish {
-        let Some(memory) = self.nodes.get(&node.id) else { return Wish::Nothing };
+    pub(super) fn wish(
+        &self,
+        seat: &Seat<'_>,
+        memory: &NodeMemory,
+        published: &PublishedSets,
+        of_pool: &PoolMemory,
+    ) -> Wish {
+        let node = seat.node;
         let out = of_pool.out.get(&node.id);
         let pin = self.index.pin(&node.id);
         if let Some(request) = self.index.request(&node.id) {
@@ -65,15 +74,15 @@ impl Desk<'_> {
         }
         match out {
             Some(out) if out.seen_out => self.out(out, node, memory, published),
-            Some(out) => self.leaving(out, node, memory, published),
-            None if plan::is_in(node, published) => self.nominee(node, memory, plan::is_removable(node, published)),
+            Some(out) => self.leaving(out, seat, memory),
+            None if seat.shown.is_some_and(Shown::is_in) => self.nominee(seat, memory),
             None => Wish::Nothing,
         }
     }
 
     /// The same while it is not known what is published.
-    pub(super) fn wish_in_the_dark(&self, node: &Node, of_pool: &PoolMemory) -> Wish {
-        let Some(memory) = self.nodes.get(&node.id) else { return Wish::Nothing };
+    pub(super) fn wish_in_the_dark(&self, seat: &Seat<'_>, memory: &NodeMemory, of_pool: &PoolMemory) -> Wish {
+        let node = seat.node;
         let unknown =
             |kind| Wish::Hold(kind, Guard::ZoneUnknown, format!("what zone {} holds is not known", self.pool.zone));
         if let Some(request) = self.index.request(&node.id) {
@@ -85,7 +94,7 @@ impl Desk<'_> {
         if let Some(pin) = self.index.pin(&node.id) {
             return self.held_by(pin, memory);
         }
-        match self.nominee(node, memory, true) {
+        match self.nominee(seat, memory) {
             Wish::Want(Want { kind, but: None, .. }) => unknown(kind),
             Wish::Want(Want { kind, but: Some((guard, why)), .. }) => Wish::Hold(kind, guard, why),
             held => held,
@@ -93,11 +102,13 @@ impl Desk<'_> {
     }
 
     /// What the evidence, or else the strikes, want of a node that is in.
-    fn nominee(&self, node: &Node, memory: &NodeMemory, removable: bool) -> Wish {
+    fn nominee(&self, seat: &Seat<'_>, memory: &NodeMemory) -> Wish {
+        // As long as it is not known what is published, nothing is in the way.
+        let removable = seat.shown.is_none_or(|shown| shown == Shown::Removable);
         if self.policy.rule == RuleSet::Classic {
             return self.classic(memory, removable);
         }
-        match self.evident(node, memory).or_else(|| self.struck(memory)) {
+        match self.evident(self.findings.at(seat.place), memory).or_else(|| self.struck(memory)) {
             Some(Wish::Want(want)) if !removable => {
                 let why = format!("{}; every set it is in would be left without an address", want.why);
                 Wish::Hold(want.kind, Guard::EmptySet, why)
@@ -123,8 +134,7 @@ impl Desk<'_> {
     }
 
     /// What the evidence of this moment wants.
-    fn evident(&self, node: &Node, memory: &NodeMemory) -> Option<Wish> {
-        let finding = self.findings.of(&node.id)?;
+    fn evident(&self, finding: &Finding, memory: &NodeMemory) -> Option<Wish> {
         let (recent, limits) = (&memory.recent, &self.policy.overload);
         let lasts = |since: Option<Time>| since.is_some_and(|since| self.sight.now.since(since) >= limits.soft_for);
         let (rule, worth, since) = match finding.class {
@@ -240,8 +250,8 @@ impl Desk<'_> {
     }
 
     /// A node that was to go and is still in.
-    fn leaving(&self, out: &Withdrawal, node: &Node, memory: &NodeMemory, published: &PublishedSets) -> Wish {
-        let wish = match self.nominee(node, memory, plan::is_removable(node, published)) {
+    fn leaving(&self, out: &Withdrawal, seat: &Seat<'_>, memory: &NodeMemory) -> Wish {
+        let wish = match self.nominee(seat, memory) {
             wish @ Wish::Want(Want { but: None, .. }) if is_ours(out) => wish,
             _ if self.is_stale(out) => return Wish::Drop,
             _ => return Wish::Nothing,

@@ -103,14 +103,14 @@ impl Desk<'_> {
     ) -> Result<(), Refused> {
         let crowd = self.crowd;
         let limits = &self.policy.overload;
-        let answering = crowd.answering.iter().filter(|id| *id != node && !taken.contains(*id)).count();
+        let answering = crowd.answering.iter().filter(|id| **id != node && !taken.contains(**id)).count();
         if answering == 0 {
             let why = "no node that answers would stay".to_owned();
             return Refused::aloud(Guard::Dark, why);
         }
         let memory = self.nodes.get(node);
         let dead_s = memory.map_or(0, |memory| self.dead_for(memory).as_secs());
-        let other = crowd.falling.iter().find(|id| *id != node && !settled.contains(*id));
+        let other = crowd.falling.iter().find(|id| **id != node && !settled.contains(**id));
         if let Some(other) = other.filter(|_| dead_s < limits.cut_wait.as_secs()) {
             let why =
                 format!("{other} falls silent as well; waited for it for {dead_s} of {} s", limits.cut_wait.as_secs());
@@ -135,7 +135,8 @@ impl Desk<'_> {
             }
             // Of many that are silent, some must not leave because there is room for just so many: what holds for one of
             // them holds for all.
-            let gone: BTreeSet<NodeId> = crowd.serving.iter().filter(|id| !crowd.answers(id)).cloned().collect();
+            let gone: BTreeSet<NodeId> =
+                crowd.serving.iter().filter(|id| !crowd.answers(id)).map(|id| (*id).clone()).collect();
             let after = crowd.room.after(&gone.union(&without).cloned().collect(), 100);
             return match after {
                 Some(milli) if milli > room => {
@@ -213,7 +214,7 @@ impl Desk<'_> {
         }
         let mut without = taken.clone();
         without.insert(node.clone());
-        let answering = crowd.answering.iter().filter(|id| !without.contains(*id)).count();
+        let answering = crowd.answering.iter().filter(|id| !without.contains(**id)).count();
         let half = self.members().div_ceil(2);
         if answering < half {
             let why = format!("{answering} nodes that answer would stay, where half of the pool, {half}, must");
@@ -291,6 +292,6 @@ impl Desk<'_> {
         let nominating = strikes.len().saturating_sub(self.policy.strikes.max(1) as usize);
         let Some(since) = strikes.get(nominating).map(|strike| strike.at) else { return true };
         let spared = |memory: &NodeMemory| memory.strikes.last().is_none_or(|strike| strike.at < since);
-        self.crowd.serving.iter().filter(|id| *id != node).all(|id| self.nodes.get(id).is_none_or(spared))
+        self.crowd.serving.iter().filter(|id| **id != node).all(|id| self.nodes.get(*id).is_none_or(spared))
     }
 }
