@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ClockReading, FleetVerdict, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Recent, Round, Standing, Strike,
-    Time,
+    Alerted, ClockReading, FleetVerdict, Hold, Memory, NodeId, NodeMemory, PoolId, PoolMemory, Recent, Round, Standing,
+    Strike, Time,
 };
 
 use super::cache::{Cache, Known, Now, digest};
@@ -30,7 +30,8 @@ struct Common {
     anchored_at: Option<Time>,
     clear_since: Option<Time>,
     pools: BTreeMap<PoolId, PoolMemory>,
-    told: Option<FleetVerdict>,
+    told_fleet: Vec<(FleetVerdict, Time)>,
+    alerted: Vec<Alerted>,
     holds: Vec<Hold>,
 }
 
@@ -43,7 +44,8 @@ struct CommonRef<'a> {
     anchored_at: Option<Time>,
     clear_since: Option<Time>,
     pools: &'a BTreeMap<PoolId, PoolMemory>,
-    told: Option<FleetVerdict>,
+    told_fleet: &'a [(FleetVerdict, Time)],
+    alerted: &'a [Alerted],
     holds: &'a [Hold],
 }
 
@@ -89,8 +91,18 @@ struct SlowRef<'a> {
 /// Everything remembered.
 pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
     let json: Option<String> = db.query_row("SELECT memory FROM memory", [], |row| row.get(0)).optional()?;
-    let Common { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, told, holds } =
-        json.map(|json| from_json("memory.memory", &json)).transpose()?.unwrap_or_default();
+    let Common {
+        last,
+        rhythm_ms,
+        ticks_seen,
+        isolated_at,
+        anchored_at,
+        clear_since,
+        pools,
+        told_fleet,
+        alerted,
+        holds,
+    } = json.map(|json| from_json("memory.memory", &json)).transpose()?.unwrap_or_default();
     let mut all = db.prepare_cached(
         "SELECT n.id, n.name, m.memory, w.round_judgement, w.round_seq, w.clean_rounds, w.clean_since, w.failed_rounds \
            FROM node_memory m JOIN node n ON n.id = m.node LEFT JOIN node_now w ON w.node = m.node",
@@ -125,7 +137,19 @@ pub(crate) fn load(db: &Connection) -> Result<Memory, Trouble> {
         };
         nodes.insert(node, memory);
     }
-    Ok(Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, told, holds })
+    Ok(Memory {
+        last,
+        rhythm_ms,
+        ticks_seen,
+        isolated_at,
+        anchored_at,
+        clear_since,
+        nodes,
+        pools,
+        told_fleet,
+        alerted,
+        holds,
+    })
 }
 
 /// Writes what differs from what the tables hold.
@@ -136,13 +160,33 @@ pub(crate) fn save(
     memory: &Memory,
     written: &BTreeMap<&NodeId, Vec<Written<'_>>>,
 ) -> Result<(), Trouble> {
-    let Memory { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, nodes, pools, told, holds } =
-        memory;
-    let told = *told;
+    let Memory {
+        last,
+        rhythm_ms,
+        ticks_seen,
+        isolated_at,
+        anchored_at,
+        clear_since,
+        nodes,
+        pools,
+        told_fleet,
+        alerted,
+        holds,
+    } = memory;
     let (ticks_seen, isolated_at) = (*ticks_seen, *isolated_at);
     let (anchored_at, clear_since) = (*anchored_at, *clear_since);
-    let common =
-        to_json(&CommonRef { last, rhythm_ms, ticks_seen, isolated_at, anchored_at, clear_since, pools, told, holds });
+    let common = to_json(&CommonRef {
+        last,
+        rhythm_ms,
+        ticks_seen,
+        isolated_at,
+        anchored_at,
+        clear_since,
+        pools,
+        told_fleet,
+        alerted,
+        holds,
+    });
     if cache.memory != Some(digest(&*common)) {
         db.prepare_cached("INSERT INTO memory VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET memory = ?1")?
             .execute([&common])?;

@@ -14,7 +14,7 @@ use super::record::SetKey;
 use super::standing::Standing;
 use super::strike::Strike;
 use super::time::{ClockReading, Time};
-use super::verdict::{FleetVerdict, Hold, RuleId};
+use super::verdict::{FleetVerdict, Guard, Hold, RuleId};
 
 /// Everything remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +36,25 @@ pub struct Memory {
     pub nodes: BTreeMap<NodeId, NodeMemory>,
     /// By pool.
     pub pools: BTreeMap<PoolId, PoolMemory>,
-    /// What the fleet was last in that a person should know of; none while there is nothing.
-    pub told: Option<FleetVerdict>,
+    /// What the fleet was in that a person was told of, and when it last was.
+    pub told_fleet: Vec<(FleetVerdict, Time)>,
+    /// What was held that a person was told of.
+    pub alerted: Vec<Alerted>,
     /// What was held in the last tick, so that only news is told.
     pub holds: Vec<Hold>,
+}
+
+/// Something held that a person was told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alerted {
+    /// Of which node.
+    pub node: NodeId,
+    /// In which pool.
+    pub pool: Option<PoolId>,
+    /// By which guard.
+    pub guard: Guard,
+    /// When it was last so.
+    pub at: Time,
 }
 
 /// What is remembered of a node.
@@ -183,6 +198,9 @@ impl Memory {
         move_some(&mut self.isolated_at);
         move_some(&mut self.anchored_at);
         move_some(&mut self.clear_since);
+        let told =
+            self.told_fleet.iter_mut().map(|(_, at)| at).chain(self.alerted.iter_mut().map(|alert| &mut alert.at));
+        told.for_each(|at| *at = at.shifted(step_ms));
         for node in self.nodes.values_mut() {
             move_some(&mut node.standing_since);
             move_some(&mut node.last_strike_at);

@@ -32,7 +32,7 @@ pub use fleet::{Fleet, Name, NameError, Node, NodeId, Pool, PoolId};
 pub use intent::{Intent, IntentState, Request, RequestKind};
 pub use judgement::{Judgement, NodeJudgement, ProbeAdvice, Situation};
 pub use load::{LoadFigure, LoadSource};
-pub use memory::{Calm, Memory, NodeMemory, PoolMemory, ShedMemory, Withdrawal};
+pub use memory::{Alerted, Calm, Memory, NodeMemory, PoolMemory, ShedMemory, Withdrawal};
 pub use observation::{
     AnchorRound, Fault, Measured, Observation, Outcome, OwnFault, ProbeKind, Round, Stage, TlsFault,
 };

@@ -1,12 +1,14 @@
 //! Memory and verdicts into actions and holds, pool by pool.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::model::{
-    Action, ActionKind, Guard, Hold, Memory, Node, NodeId, NodeMemory, Policy, Pool, PoolId, PoolMemory, PublishedSets,
-    RuleId, RuleSet, Situation, Time, Withdrawal,
+    Action, ActionKind, Alerted, Guard, Hold, Memory, Node, NodeId, NodeMemory, Policy, Pool, PoolId, PoolMemory,
+    PublishedSets, RuleId, RuleSet, Situation, Time, Withdrawal,
 };
 
+use super::classify::percent;
 use super::crowd::{self, Crowd, Light, State};
 use super::findings::Findings;
 use super::guard::{ApprovedPlan, Authority, Grounds, Refusal, admit, approve};
@@ -25,6 +27,8 @@ pub(super) struct Decision {
     pub(super) actions: Vec<Action>,
     pub(super) holds: Vec<Hold>,
     pub(super) plans: Vec<ApprovedPlan>,
+    /// What a person is to look at.
+    told: Vec<Told>,
     /// What each pool is in.
     pub(super) states: BTreeMap<PoolId, State>,
 }
@@ -88,6 +92,9 @@ impl View<'_> {
 
 type Told = (NodeId, Option<PoolId>, Guard);
 
+/// How long something must have been gone for a person to be told of it once more: what comes and goes is one trouble.
+pub(super) const TOLD: Duration = Duration::from_secs(600);
+
 pub(super) fn decide<'a>(
     policy: &'a Policy,
     situation: &'a Situation<'a>,
@@ -97,8 +104,10 @@ pub(super) fn decide<'a>(
     memory: &mut Memory,
 ) -> Decision {
     let mut decision = Decision::default();
+    let lately = |at: Time| sight.now.since(at) < TOLD;
+    memory.alerted.retain(|alert| situation.fleet.nodes.contains_key(&alert.node) && lately(alert.at));
     let told: BTreeSet<Told> =
-        std::mem::take(&mut memory.holds).into_iter().map(|hold| (hold.node, hold.pool, hold.guard)).collect();
+        memory.alerted.iter().map(|alert| (alert.node.clone(), alert.pool.clone(), alert.guard)).collect();
     let anchored_at = memory.anchored_at;
     memory.pools.retain(|id, _| situation.fleet.pools.contains_key(id));
     let light = Light { policy, index, sight, findings };
@@ -145,6 +154,10 @@ pub(super) fn decide<'a>(
         memory.pools.insert(pool.id.clone(), of_pool);
     }
     memory.holds.clone_from(&decision.holds);
+    for (node, pool, guard) in std::mem::take(&mut decision.told) {
+        memory.alerted.retain(|alert| (&alert.node, &alert.pool, alert.guard) != (&node, &pool, guard));
+        memory.alerted.push(Alerted { node, pool, guard, at: sight.now });
+    }
     decision
 }
 
@@ -234,8 +247,13 @@ impl Desk<'_> {
                     authority = authority.max(want.authority);
                     let why = match want.kind {
                         ActionKind::Withdraw => {
+                            // What it would do to the others, where their figures tell.
+                            let carry = match self.crowd.room.after(&taken, 100) {
+                                Some(milli) => format!(", which would carry {}", percent(milli)),
+                                None => String::new(),
+                            };
                             format!(
-                                "{}; {} of {} nodes of pool {} stay",
+                                "{}; {} of {} nodes of pool {} stay{carry}",
                                 want.why,
                                 grounds.staying.len(),
                                 self.pool.nodes.len(),
@@ -363,7 +381,7 @@ impl Desk<'_> {
         Action { kind, node: Some(node.clone()), pool: Some(self.pool.id.clone()), step: None, rule, why }
     }
 
-    /// Writes down what is refused; what a person is to look at is told once, when it begins.
+    /// Writes down what is refused; what a person is to look at is told once, when it begins or has been gone for a while.
     fn hold(&self, node: &Node, refused: Wish, decision: &mut Decision) {
         let (kind, guard, rule, why) = match refused {
             Wish::Hold(kind, guard, why) => (kind, guard, None, why),
@@ -371,8 +389,11 @@ impl Desk<'_> {
             Wish::Nothing | Wish::Drop | Wish::Own(_) | Wish::Want(_) => return,
         };
         let key = (node.id.clone(), Some(self.pool.id.clone()), guard);
-        if let Some(rule) = rule.filter(|_| !self.told.contains(&key)) {
-            decision.actions.push(self.action(ActionKind::Alert, &node.id, rule, why.clone()));
+        if let Some(rule) = rule {
+            if !self.told.contains(&key) {
+                decision.actions.push(self.action(ActionKind::Alert, &node.id, rule, why.clone()));
+            }
+            decision.told.push(key.clone());
         }
         let (node, pool, guard) = key;
         decision.holds.push(Hold { kind, node, pool, guard, why });

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     Action, ActionKind, Evidence, Fault, FleetVerdict, NodeJudgement, NodeMemory, NodeVerdict, Observation, Outcome,
-    Pin, Policy, PoolId, ProbeKind, RuleId, RuleSet, Stage, Vantage, Withdrawal,
+    Pin, Policy, PoolId, ProbeKind, RuleId, RuleSet, Stage, Time, Vantage, Withdrawal,
 };
 
 use super::classify::{Finding, is_fresh, is_reached};
 use super::comeback::penalty;
 use super::crowd::State;
+use super::decide::TOLD;
 use super::sight::Sight;
 use super::{explain, words};
 
@@ -246,17 +247,21 @@ fn badness(verdict: FleetVerdict) -> u8 {
 }
 
 impl Whole {
-    /// What a person is to be told of it: once, when it begins. What cannot be seen changes nothing of what was told.
-    pub(super) fn news(&self, told: &mut Option<FleetVerdict>) -> Option<Action> {
+    /// What a person is to be told of it: once, when it begins or has been gone for a while. What cannot be seen changes
+    /// nothing of what was told.
+    pub(super) fn news(&self, now: Time, told: &mut Vec<(FleetVerdict, Time)>) -> Option<Action> {
         match self.verdict {
             FleetVerdict::Isolated | FleetVerdict::Blind => None,
-            FleetVerdict::Normal | FleetVerdict::SingleFault | FleetVerdict::MultiFault => {
-                *told = None;
-                None
-            }
+            FleetVerdict::Normal | FleetVerdict::SingleFault | FleetVerdict::MultiFault => None,
             FleetVerdict::Dark | FleetVerdict::Overload | FleetVerdict::PathTrouble | FleetVerdict::CommonFault => {
-                let before = told.replace(self.verdict);
-                (before != Some(self.verdict)).then(|| Action {
+                told.retain(|(_, at)| now.since(*at) < TOLD);
+                let known = told.iter_mut().find(|(verdict, _)| *verdict == self.verdict);
+                if let Some((_, at)) = known {
+                    *at = now;
+                    return None;
+                }
+                told.push((self.verdict, now));
+                Some(Action {
                     kind: ActionKind::Alert,
                     node: None,
                     pool: None,

@@ -170,7 +170,8 @@ fn memory() -> impl Strategy<Value = Memory> {
             clear_since: times.2,
             nodes,
             pools: of_pool.into_iter().map(|of_pool| (name("p"), of_pool)).collect(),
-            told: None,
+            told_fleet: times.0.map(|at| (witness::model::FleetVerdict::Overload, at)).into_iter().collect(),
+            alerted: Vec::new(),
             holds: vec![],
         },
     )

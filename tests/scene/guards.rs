@@ -328,3 +328,16 @@ fn a_blip_after_three_others_is_no_steady_failure() {
     taken(&story, &[]);
     held(&story, "n2", "capacity");
 }
+
+#[test]
+fn what_comes_and_goes_is_told_once_in_a_while() {
+    // Its ssh fails in every other minute for 40 minutes: one trouble, not twenty.
+    let looks = |node: usize, now: i64| {
+        let ssh = node == 2 && now > DIES && (now / 60_000) % 2 == 0;
+        if ssh { Looks::NoSsh } else { Looks::Fine }
+    };
+    let story = Scene::of(4, looks).run(2_400_000);
+    taken(&story, &[]);
+    let alerts = story.actions.iter().filter(|(_, action, node, _)| action == "alert" && node == "n2").count();
+    assert_eq!(alerts, 1, "{:?}", story.actions);
+}
