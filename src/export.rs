@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use crate::ledger::{JudgementRow, LedgerError, PastPin, View};
-use crate::model::{Fleet, NodeId, Pool, PublishedSets, Round, Time};
+use crate::model::{Action, Fleet, NodeId, Observation, Pool, PublishedSets, Round, Time};
 
 use lines::Timeline;
 
@@ -194,13 +194,20 @@ impl Story<'_> {
             let line = json!({"k": "ctl", "w": "w1", "ok": anchors.ok, "of": anchors.of});
             self.timeline.seen(anchors.at, line);
         }
+        // By node, and each node's in the order they began.
+        let mut before = (None, i64::MIN);
         for round in rounds {
             let node = self.export.fleet.nodes.get(&round.node);
             let Some((name, node)) = self.names.get(&round.node).zip(node) else { continue };
-            for one in &round.observations {
+            if before.0 != Some(&round.node) {
+                before = (Some(&round.node), i64::MIN);
+            }
+            let mut seen: Vec<&Observation> = round.observations.iter().collect();
+            seen.sort_by_key(|one| one.at);
+            for one in seen {
                 // An address that is not configured any more is not in the header either.
                 if let Some(place) = node.addresses.iter().position(|address| *address == one.address) {
-                    self.timeline.seen(one.at, lines::observation(name, place, one));
+                    self.timeline.seen_after(&mut before.1, one.at, lines::observation(name, place, one));
                 }
             }
         }
@@ -234,7 +241,7 @@ impl Story<'_> {
     }
 
     /// What was decided, where it is about this pool: without its words, which name nodes and addresses.
-    fn act(&self, action: &crate::model::Action) -> Option<Value> {
+    fn act(&self, action: &Action) -> Option<Value> {
         if action.pool.as_ref().is_some_and(|pool| *pool != self.export.pool.id) {
             return None;
         }

@@ -66,20 +66,26 @@ impl Timeline {
 
     /// Something that was seen at `at`, and shown to this judgement.
     pub(super) fn seen(&mut self, at: Time, line: Value) {
-        let t = self.place(at);
-        let own = self.t.saturating_sub(self.now.0.saturating_sub(at.0));
-        self.pending.push((t, 1, own, line));
+        let mut before = i64::MIN;
+        self.seen_after(&mut before, at, line);
+    }
+
+    /// The same, told not before what has been told of the same node: a round is told whole before the next begins, so that
+    /// whoever reads it knows which result is of which.
+    pub(super) fn seen_after(&mut self, before: &mut i64, at: Time, line: Value) {
+        *before = self.place(at).max(*before);
+        self.pending.push((*before, 1, self.own(at), line));
     }
 
     /// How many whole seconds before the trace began `at` was.
     pub(super) fn lost(&self, at: Time) -> u64 {
-        let own = self.t.saturating_sub(self.now.0.saturating_sub(at.0));
-        own.min(0).unsigned_abs() / 1000
+        self.own(at).min(0).unsigned_abs() / 1000
     }
 
     /// The judgement itself, and what was decided in it.
     pub(super) fn judged(&mut self, decided: Vec<Value>) {
-        self.pending.sort_by_key(|(t, rank, own, _)| (*t, *rank, *own));
+        // What is of the same moment stays in the order it came in.
+        self.pending.sort_by_key(|(t, rank, ..)| (*t, *rank));
         for (t, _, own, mut line) in std::mem::take(&mut self.pending) {
             line["t"] = t.into();
             if own < t {
@@ -97,8 +103,12 @@ impl Timeline {
 
     /// When it is told: not before what was told already, and not after the judgement that it was shown to.
     fn place(&self, at: Time) -> i64 {
-        let own = self.t.saturating_sub(self.now.0.saturating_sub(at.0));
-        own.clamp(self.last.min(self.t), self.t)
+        self.own(at).clamp(self.last.min(self.t), self.t)
+    }
+
+    /// `at` in the trace's time, told in time or not.
+    fn own(&self, at: Time) -> i64 {
+        self.t.saturating_sub(self.now.0.saturating_sub(at.0))
     }
 }
 

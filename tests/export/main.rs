@@ -58,6 +58,8 @@ fn outcome(number: i64, second: i64, probe: ProbeKind) -> Outcome {
         // Everything is lost while we are cut off ourselves.
         (_, 2600..2700, ProbeKind::Ping) => Outcome::Failed(Fault::Lost),
         (_, 2600..2700, _) => Outcome::Failed(Fault::Timeout(Stage::Connect)),
+        // Every other round, the one that is done before the last, reaches it.
+        (2, 600..900, _) if second % 10 == 1 => Outcome::Passed,
         (2, 300..900, ProbeKind::Ping) => Outcome::Failed(Fault::Lost),
         (2, 300..900, _) => Outcome::Failed(Fault::Timeout(Stage::Connect)),
         (3, 1000..1500, ProbeKind::Https) => Outcome::Failed(Fault::Tls(TlsFault::Expired)),
@@ -70,11 +72,11 @@ fn outcome(number: i64, second: i64, probe: ProbeKind) -> Outcome {
     }
 }
 
-/// A round that began at `began` by the wall clock, `second` seconds after the start.
-fn round(node: &Node, number: i64, began: i64, second: i64) -> Round {
+/// A round that began at `began` by the wall clock, `second` seconds after the start; its slowest probe took `slowest` ms.
+fn round(node: &Node, number: i64, began: i64, second: i64, slowest: i64) -> Round {
     let mut observations = Vec::new();
     // The slowest ends after the next tick, for some.
-    for (probe, took) in [(ProbeKind::Https, 1700), (ProbeKind::Ping, 40), (ProbeKind::Ssh, 300)] {
+    for (probe, took) in [(ProbeKind::Https, slowest), (ProbeKind::Ping, 40), (ProbeKind::Ssh, 300)] {
         for address in &node.addresses {
             let outcome = outcome(number, second, probe);
             let echo = (probe == ProbeKind::Ping && !matches!(outcome, Outcome::Inconclusive(_))).then_some(3);
@@ -95,7 +97,7 @@ fn round(node: &Node, number: i64, began: i64, second: i64) -> Round {
         }
     }
     observations.sort_by_key(|one| (one.probe, one.address));
-    Round { node: node.id.clone(), started: Time(began), finished: Time(began + 1700), observations }
+    Round { node: node.id.clone(), started: Time(began), finished: Time(began + slowest), observations }
 }
 
 /// An hour and more of the fleet, in a ledger; and what was judged.
@@ -124,7 +126,11 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             _ => {}
         }
         for (node, number) in fleet.nodes.values().zip(1..) {
-            waiting.push(round(node, number, wall - 4000 + number * 700, second));
+            waiting.push(round(node, number, wall - 4000 + number * 700, second, 1700));
+            if number == 2 {
+                // The next round is done before the last.
+                waiting.push(round(node, number, wall - 2400, second + 1, 400));
+            }
         }
         let (rounds, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|round| round.finished.0 <= wall);
         waiting = later;
