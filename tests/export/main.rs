@@ -129,7 +129,7 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             waiting.push(round(node, number, wall - 4000 + number * 700, second, 1700));
             if number == 3 {
                 // The next round is done before the last.
-                waiting.push(round(node, number, wall - 2400, second + 1, 400));
+                waiting.push(round(node, number, wall - 1500, second + 1, 400));
             }
         }
         let (rounds, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|round| round.finished.0 <= wall);
