@@ -1,6 +1,6 @@
 //! The schedule around the tick: a round per node and interval, a tick over what came in, a clean end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::exit::Failure;
 use crate::ledger::{LeaseGuard, LedgerError, Retention};
 use crate::model::{ActionKind, AnchorRound, Node, NodeId, Round};
 use crate::probe::{Observe, Schedule, UnderWay};
+use crate::relay::{Answers, Relays};
+use crate::shed::Shedder;
 use crate::tick::{Gathered, Report, Shell, TickError};
 use crate::{clock, publish};
 
@@ -26,16 +28,26 @@ const RENEW: Duration = Duration::from_secs(60);
 /// Old rows that go after each tick, besides twice as many as the tick has written: enough to catch up, few enough not to
 /// hold up the next.
 const PRUNE_ROWS: usize = 2000;
-/// Rounds that may wait to be judged, per node; the oldest are dropped.
+/// Rounds, load figures, and answers of others, that may wait to be judged, per node; the oldest are dropped.
 const BACKLOG: usize = 32;
 
 /// Everything that can happen.
 enum Event {
     Round(Round),
     Anchors(Option<AnchorRound>),
+    Answers(Answers),
     NodesDue,
     TickDue,
     Stop,
+}
+
+/// What the nodes can be asked to do, where that is configured.
+#[derive(Debug, Default)]
+pub struct Hands {
+    /// To look at each other.
+    pub relays: Option<Relays>,
+    /// To shed load.
+    pub shedder: Option<Arc<Shedder>>,
 }
 
 /// Runs until `stop` says so.
@@ -45,6 +57,7 @@ enum Event {
 pub async fn run(
     mut shell: Shell,
     prober: Arc<dyn Observe>,
+    Hands { mut relays, shedder }: Hands,
     retention: Retention,
     watch: &LeaseGuard,
     mut stop: Stop,
@@ -58,6 +71,8 @@ pub async fn run(
     let mut under_way = UnderWay::default();
     // Whom the last judgement doubts.
     let mut fast: Vec<NodeId> = Vec::new();
+    // Whom others should try.
+    let mut ask: BTreeSet<NodeId> = BTreeSet::new();
     let mut asking = false;
     // Other people's hosts are asked once an interval while all is well.
     let mut anchors_due = Instant::now();
@@ -78,6 +93,9 @@ pub async fn run(
         match event {
             Event::Round(round) => {
                 under_way.end(&round.node);
+                if let Some(relays) = &mut relays {
+                    relays.saw(&round);
+                }
                 if round.failed() {
                     // Whose fault it was, the anchors tell, and they must be asked after it.
                     anchors_due = Instant::now();
@@ -91,8 +109,23 @@ pub async fn run(
                 asking = false;
                 gathered.anchors = anchors.or(gathered.anchors);
             }
+            Event::Answers(answers) => {
+                if let Some(relays) = &mut relays {
+                    gathered.asks.extend(relays.heard(answers));
+                    let too_many = gathered.asks.len().saturating_sub(BACKLOG * nodes.len());
+                    gathered.asks.drain(..too_many);
+                }
+            }
             Event::NodesDue => {
                 for id in schedule.due(&fast, tick_every) {
+                    // Others try while we do, so that it costs no time.
+                    let answers = relays.as_mut().filter(|_| ask.contains(&id)).and_then(|relays| relays.ask(&id));
+                    if let Some(answers) = answers {
+                        let results = results.clone();
+                        work.spawn(async move {
+                            let _ = results.send(Event::Answers(answers.await)).await;
+                        });
+                    }
                     if under_way.begin(&id) {
                         let (node, prober, results) = (nodes[&id].clone(), prober.clone(), results.clone());
                         work.spawn(async move {
@@ -121,9 +154,12 @@ pub async fn run(
                     renewed = clock::Stopwatch::start();
                     keep_watching(&shell, watch).await?;
                 }
-                if gathered.rounds.is_empty() && gathered.anchors.is_none() {
+                if gathered.rounds.is_empty() && gathered.anchors.is_none() && gathered.asks.is_empty() {
                     continue;
                 }
+                gathered.loads.append(&mut prober.loads());
+                let late = gathered.loads.len().saturating_sub(BACKLOG * nodes.len());
+                gathered.loads.drain(..late);
                 let (report, stopped) = {
                     let tick = shell.tick(&gathered);
                     tokio::pin!(tick);
@@ -132,13 +168,23 @@ pub async fn run(
                         () = stop.wait() => (timeout(GRACE, tick).await.ok(), true),
                     }
                 };
-                let written: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
+                let observed: usize = gathered.rounds.iter().map(|round| round.observations.len()).sum();
+                let written = observed + gathered.loads.len();
                 match report {
                     Some(Ok(report)) => {
                         gathered = Gathered::default();
                         fast.clone_from(&report.judgement.probe.fast);
+                        ask = report.judgement.probe.ask.iter().cloned().collect();
                         schedule.hurry(&fast, tick_every);
                         tell(&report);
+                        if let Some(shedder) = &shedder {
+                            let (shedder, orders) = (Arc::clone(shedder), shedder.orders(&report.judgement));
+                            proofs.spawn(async move {
+                                for why in shedder.tell(orders).await {
+                                    tracing::error!(why, "failed");
+                                }
+                            });
+                        }
                         for (intent, plan) in report.to_prove() {
                             let pool = shell.config().fleet.pools[&plan.pool].clone();
                             let (ledger, plan) = (shell.ledger().clone(), plan.clone());
@@ -219,7 +265,7 @@ pub fn tell(report: &Report) {
         let state = change.state.map_or("planned", crate::model::IntentState::name);
         tracing::warn!(zone = %change.plan.zone, state, note = change.note, changes = lines.join("; "), "dns");
     }
-    for failure in &report.failures {
+    for failure in report.shortcomings() {
         tracing::error!(why = failure, "failed");
     }
 }

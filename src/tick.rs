@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::crash;
 use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle, TICK_LEASE, TickRecord};
-use crate::model::{Abilities, Intent, IntentState, Memory, Pin, Plan, Pool, PoolId, PublishedSets, Situation, Time};
+use crate::model::{Intent, IntentState, Memory, Pin, Plan, Pool, PoolId, PublishedSets, Situation, Time};
 use crate::registrar::{self, ApplyOutcome, Confirmation, Registrar, RegistrarError, ZoneReading};
 use crate::rule::{ApprovedPlan, judge, sets_of};
 
@@ -143,6 +143,7 @@ impl Shell {
             settled: Vec::new(),
             changes,
             failures,
+            untold: Vec::new(),
         })
     }
 
@@ -189,6 +190,8 @@ impl Shell {
         }
         let record = TickRecord {
             rounds: gathered.rounds.clone(),
+            loads: gathered.loads.clone(),
+            asks: gathered.asks.clone(),
             anchors: gathered.anchors,
             judgement: ruling.judgement.clone(),
             request: gathered.requests.first().cloned(),
@@ -209,7 +212,15 @@ impl Shell {
                 }
             }
         }
-        Ok(Report { id: Some(id), judgement: ruling.judgement, held_before: memory.holds, settled, changes, failures })
+        Ok(Report {
+            id: Some(id),
+            judgement: ruling.judgement,
+            held_before: memory.holds,
+            settled,
+            changes,
+            failures,
+            untold: Vec::new(),
+        })
     }
 
     /// Intent first, then the registrar, then the outcome, then proof.
@@ -506,7 +517,7 @@ impl Shell {
                 sightings: None,
                 loads: &gathered.loads,
                 asks: &gathered.asks,
-                can: Abilities::default(),
+                can: self.config.abilities(),
                 anchors: gathered.anchors,
                 has_anchors: !self.config.probes.anchors.is_empty(),
                 published: &published,

@@ -131,6 +131,7 @@ async fn probes(config: &Config, findings: &mut Vec<Finding>) {
     for round in &rounds {
         tell(config, &config.fleet.nodes[&round.node], round, findings);
     }
+    super::relays::relays(config, &rounds, findings).await;
 }
 
 fn tell(config: &Config, node: &Node, round: &Round, findings: &mut Vec<Finding>) {

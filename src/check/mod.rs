@@ -6,6 +6,7 @@
 mod files;
 mod live;
 mod machine;
+mod relays;
 
 pub use live::check_live;
 

@@ -52,6 +52,8 @@ pub enum Command {
     Unpin(UnpinArgs),
     /// The rule over stdio: JSON Lines of observations in, one judgement a tick out
     Judge(JudgeArgs),
+    /// A small world of nodes, users and name servers, in which the rule's decisions have consequences
+    Simulate(SimulateArgs),
     /// Recordings against a policy: what would have been decided, beside what was
     Backtest(BacktestArgs),
     /// What the ledger recorded as a trace for `backtest`, without names and addresses
@@ -169,6 +171,9 @@ pub struct PinArgs {
     /// Which order
     #[arg(value_parser = pin_state())]
     pub state: PinState,
+    /// Pin it out although the others could not do without it; the guards go on going by what is
+    #[arg(long)]
+    pub force: bool,
     /// For how long: every pin ends by itself
     #[arg(long = "for", value_name = "SPAN")]
     pub span: String,
@@ -190,6 +195,40 @@ pub struct JudgeArgs {
     /// A file with a [policy], or `classic` for the original script's rule; otherwise the trace's own
     #[arg(long, value_name = "FILE")]
     pub policy: Option<String>,
+}
+
+/// `witness simulate`
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// A scenario's name or file, or `random` for the random world of the seed; none lists the names
+    pub scenario: Option<String>,
+    /// Which of the worlds that the scenario describes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// A file with a [policy], or nothing, classic, 3/3, 3/2+panic, eject10, gdnsd, oracle; otherwise the defaults
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
+    /// What the witness is told: 0 outcomes, 1 and latencies, 2 and load figures, 3 and what other nodes reach
+    #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub level: u8,
+    /// The nodes cannot be told to shed load
+    #[arg(long)]
+    pub no_shed: bool,
+    /// In the same world, beside it: another policy, or several with commas
+    #[arg(long, value_name = "POLICY", value_delimiter = ',')]
+    pub against: Vec<String>,
+    /// Leave with 1 when something that the scenario expects did not hold
+    #[arg(long)]
+    pub check: bool,
+    /// One line of JSON for each policy
+    #[arg(long)]
+    pub json: bool,
+    /// Draw it
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+    /// Write what the witness was told, with the truth, as a trace
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub trace: Option<PathBuf>,
 }
 
 /// `witness backtest`

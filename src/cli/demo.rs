@@ -211,7 +211,8 @@ impl Play<'_> {
         self.beat += BEAT;
         let nodes = self.shell.config().fleet.nodes.clone();
         let (rounds, _) = sweep(&self.prober, nodes.into_values()).await;
-        let gathered = Gathered { rounds, just_started: std::mem::take(&mut self.first), ..Gathered::default() };
+        let (loads, just_started) = (self.prober.loads(), std::mem::take(&mut self.first));
+        let gathered = Gathered { rounds, loads, just_started, ..Gathered::default() };
         let report = self
             .shell
             .tick(&gathered)

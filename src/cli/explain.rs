@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{Chain, EventKind, Happening, HistoryQuery, LedgerError, NodeState, Standpoint, View};
 use crate::model::{
-    Action, ActionKind, Name, NodeId, Observation, Outcome, Reinstatement, RequestKind, Round, Standing, Time,
+    Action, ActionKind, Ask, AskOutcome, Evidence, Name, NodeId, Observation, Outcome, Reinstatement, RequestKind,
+    Round, Standing, Time,
 };
 
 pub(super) fn explain(path: Option<PathBuf>, args: &ExplainArgs) -> Result<Exit, Failure> {
@@ -108,6 +109,9 @@ fn opening(chain: &Chain) -> String {
         0,
         &format!("judgement {} at {}: fleet {}, vantage {}", row.id, local(row.now.wall), row.fleet, row.vantage),
     );
+    if let Some((rule, why)) = &row.fleet_because {
+        text.push_str(&print::indented(2, &format!("the fleet is called {} by rule {rule}: {why}", row.fleet)));
+    }
     let rounds = format!("{} came in, {} failed", counted(row.rounds, "round"), row.failed_rounds);
     text.push_str(&print::indented(
         2,
@@ -168,6 +172,15 @@ fn of_node(config: &Config, chain: &Chain, state: &NodeState) -> String {
     if evidence.is_none() {
         text.push_str("    nothing in this judgement\n");
     }
+    for load in chain.loads.iter().filter(|load| load.node == *node) {
+        text.push_str(&print::indented(4, &format!("carries {} at {}", print::carried(load), local(load.at))));
+    }
+    for ask in chain.asks.iter().filter(|ask| ask.node == *node) {
+        text.push_str(&print::indented(4, &said(ask)));
+    }
+    if judged.evidence != Evidence::NoData {
+        text.push_str(&print::indented(4, &format!("class of evidence: {}", judged.evidence)));
+    }
     let strikes: Vec<_> = chain.strikes.get(node).into_iter().flatten().collect();
     let window = config.policy.window.as_secs() / 60;
     text.push_str(&print::indented(
@@ -217,6 +230,17 @@ fn seen(one: &Observation) -> String {
     };
     let note = one.measured.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
     format!("{} {} {result}{note}", one.probe, one.address)
+}
+
+/// What another vantage point said.
+fn said(ask: &Ask) -> String {
+    let came = match ask.outcome {
+        AskOutcome::Reached => "reached it",
+        AskOutcome::Nothing => "tried it, and nothing came back",
+        AskOutcome::Unknown => "could not tell",
+    };
+    let times = if ask.tries > 1 { format!(", {} times", ask.tries) } else { String::new() };
+    format!("{} {came}{times}", ask.via)
 }
 
 /// What a reader might have expected to happen instead, and what spoke against it.
@@ -311,6 +335,8 @@ fn as_json(chain: &Chain) -> Value {
         "judgement": row.id,
         "at": row.now.wall.rfc3339(),
         "fleet": row.fleet,
+        "fleet_rule": row.fleet_because.as_ref().map(|(rule, _)| rule),
+        "fleet_why": row.fleet_because.as_ref().map(|(_, why)| why),
         "vantage": row.vantage,
         "anchors": row.anchors.as_ref().map(json::anchors),
         "request": row.request,
@@ -321,6 +347,8 @@ fn as_json(chain: &Chain) -> Value {
             "finished": round.finished.rfc3339(),
             "observations": round.observations.iter().map(json::observation).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "loads": chain.loads.iter().map(json::load).collect::<Vec<_>>(),
+        "asks": chain.asks,
         "strikes": chain.strikes.iter().map(|(node, strikes)| json!({
             "node": node,
             "strikes": strikes.iter().map(json::strike).collect::<Vec<_>>(),

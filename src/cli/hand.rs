@@ -1,13 +1,12 @@
 //! `witness reinstate`, `witness withdraw`: a person's word, after a look at the node.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::HandArgs;
 use super::{block_on, once, open, print};
 use crate::exit::{Exit, Failure};
-use crate::model::{ActionKind, Guard, NodeId, Request, RequestKind};
+use crate::model::{ActionKind, Guard, Request, RequestKind};
 use crate::tick::Report;
 
 pub(super) fn hand(config: Option<PathBuf>, args: &HandArgs, kind: RequestKind) -> Result<Exit, Failure> {
@@ -16,14 +15,11 @@ pub(super) fn hand(config: Option<PathBuf>, args: &HandArgs, kind: RequestKind) 
     block_on(async move {
         let ledger = open::writer(&config)?;
         let mut shell = open::shell(&config, ledger, kind_name(kind))?;
-        // Its neighbours too: who would stay is a question about them.
-        let neighbours: BTreeSet<&NodeId> =
-            config.fleet.pools_of(&args.node).flat_map(|pool| pool.nodes.iter()).chain([&args.node]).collect();
-        let nodes = neighbours.into_iter().filter_map(|id| config.fleet.nodes.get(id));
-        let mut gathered = once::observe(&config, nodes).await?;
+        let mut gathered = once::observe(&config, open::neighbours(&config, &args.node)).await?;
         let request = Request { node: args.node.clone(), kind, force: args.force, reason: args.reason.clone() };
         gathered.requests = vec![request];
-        let report = once::act(&mut shell, &gathered).await?;
+        let shedder = open::shedder(&config)?;
+        let report = once::act(&mut shell, shedder.as_ref(), &gathered).await?;
         if args.json {
             print::json(&super::judgement::as_json(&report))?;
         }
@@ -66,6 +62,8 @@ fn conclude(report: &Report, args: &HandArgs, kind: RequestKind) -> Result<Exit,
     for action in report.judgement.actions.iter().filter(|action| action.node.as_ref() != Some(node)) {
         say(&format!("besides: {}", print::action(action)))?;
     }
+    // Not what was asked for, and no reason to call that undone.
+    report.untold.iter().for_each(|why| print::note(why));
     let mut refused = false;
     for hold in report.judgement.holds.iter().filter(|hold| hold.node == *node && hold.kind == wanted) {
         // Nobody refuses: it cannot be done as long as the registrar does not answer.

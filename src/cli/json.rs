@@ -4,13 +4,14 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{AnchorRound, NodeJudgement, Observation, Outcome, Pin, Strike, Time};
+use crate::model::{AnchorRound, LoadFigure, NodeJudgement, Observation, Outcome, Pin, Strike, Time};
 
 /// What is concluded for one node. `pin` is always there, null without one.
 pub(super) fn node(judged: &NodeJudgement) -> Value {
     json!({
         "n": judged.node,
         "verdict": judged.verdict,
+        "evidence": judged.evidence,
         "standing": judged.standing,
         "pin": judged.pin.as_ref().map(pin),
         "strikes": judged.strikes,
@@ -55,6 +56,16 @@ pub(super) fn observation(one: &Observation) -> Value {
         "passed": one.outcome == Outcome::Passed,
         "measured": one.measured,
     })
+}
+
+/// A load figure, without the node that it is of; what was not told is not there.
+pub(super) fn load(figure: &LoadFigure) -> Value {
+    let mut value = json!(figure);
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("node");
+        fields.insert("at".to_owned(), figure.at.rfc3339().into());
+    }
+    value
 }
 
 /// A time that need not be there.

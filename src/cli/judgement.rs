@@ -22,7 +22,7 @@ pub(super) fn as_json(report: &Report) -> Value {
         "actions": judgement.actions,
         "holds": judgement.holds,
         "changes": report.changes.iter().map(change_as_json).collect::<Vec<_>>(),
-        "failures": report.failures,
+        "failures": report.shortcomings().collect::<Vec<_>>(),
     })
 }
 

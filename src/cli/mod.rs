@@ -22,6 +22,7 @@ mod pin;
 mod policy;
 mod print;
 mod run;
+mod simulate;
 mod status;
 mod zone;
 
@@ -64,6 +65,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Pin(args) => pin::pin(config, &args),
         Command::Unpin(args) => pin::unpin(config, &args),
         Command::Judge(args) => judge::judge(&args),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::Backtest(args) => backtest::backtest(&args),
         Command::Export(args) => export::export(config, &args),
         Command::Check(args) => check::check(config, &args),

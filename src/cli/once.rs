@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::ledger::{Holder, LeaseGuard, LeaseState, LedgerError, LedgerHandle};
 use crate::model::Node;
 use crate::probe::{Prober, sweep};
+use crate::shed::Shedder;
 use crate::tick::{Gathered, Report, Shell, TickError};
 use crate::{clock, publish};
 
@@ -61,8 +62,15 @@ async fn tick(config: &Arc<Config>, ledger: &LedgerHandle, args: &OnceArgs) -> R
     let mut shell = open::shell(config, ledger.clone(), "once")?;
     let prober = prober(config)?;
     let (rounds, anchors) = sweep(&prober, config.fleet.nodes.values().cloned()).await;
-    let report = act(&mut shell, &Gathered { rounds, anchors, ..Gathered::default() }).await?;
-    let report = doubt::settle(config, &mut shell, &prober, &began, report).await?;
+    prober.loads_settled().await;
+    let loads = prober.loads();
+    let (mut relays, shedder) = (open::relays(config)?, open::shedder(config)?);
+    if let Some(relays) = &mut relays {
+        rounds.iter().for_each(|round| relays.saw(round));
+    }
+    let gathered = Gathered { rounds, anchors, loads, ..Gathered::default() };
+    let report = act(&mut shell, shedder.as_ref(), &gathered).await?;
+    let report = doubt::settle(config, &mut shell, &prober, (relays, shedder.as_ref()), &began, report).await?;
     print(&report, config, args.json)?;
     if std::io::stdout().is_terminal() {
         // A person has just read it all.
@@ -101,8 +109,20 @@ pub(super) async fn take_watch(
     }
 }
 
-/// A tick, waiting a while for a command by hand that is at work.
-pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report, Failure> {
+/// A tick, waiting a while for a command by hand that is at work; and then the nodes are told what it wants of them.
+pub(super) async fn act(
+    shell: &mut Shell,
+    shedder: Option<&Arc<Shedder>>,
+    gathered: &Gathered,
+) -> Result<Report, Failure> {
+    let mut report = tick_patiently(shell, gathered).await?;
+    if let Some(shedder) = shedder {
+        report.untold = shedder.tell(shedder.orders(&report.judgement)).await;
+    }
+    Ok(report)
+}
+
+async fn tick_patiently(shell: &mut Shell, gathered: &Gathered) -> Result<Report, Failure> {
     let patience = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         match shell.tick(gathered).await {
@@ -114,10 +134,12 @@ pub(super) async fn act(shell: &mut Shell, gathered: &Gathered) -> Result<Report
     }
 }
 
-/// One round of each node, and the anchors.
+/// One round of each node, what the nodes carry, and the anchors.
 pub(super) async fn observe<'a>(config: &Config, nodes: impl Iterator<Item = &'a Node>) -> Result<Gathered, Failure> {
-    let (rounds, anchors) = sweep(&prober(config)?, nodes.cloned()).await;
-    Ok(Gathered { rounds, anchors, ..Gathered::default() })
+    let prober = prober(config)?;
+    let (rounds, anchors) = sweep(&prober, nodes.cloned()).await;
+    prober.loads_settled().await;
+    Ok(Gathered { rounds, anchors, loads: prober.loads(), ..Gathered::default() })
 }
 
 fn prober(config: &Config) -> Result<Arc<Prober>, Failure> {
@@ -154,13 +176,13 @@ pub(super) async fn prove(shell: &Shell, report: &Report, within: Duration) -> R
 
 /// What could not be done, on stderr.
 pub(super) fn remark(report: &Report) {
-    for failure in &report.failures {
+    for failure in report.shortcomings() {
         print::note(failure);
     }
 }
 
 fn exit_of(report: &Report) -> Exit {
-    if report.failures.is_empty() { Exit::Done } else { Exit::Failed }
+    if report.shortcomings().next().is_none() { Exit::Done } else { Exit::Failed }
 }
 
 /// What a tick came to, for people or as JSON.

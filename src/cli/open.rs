@@ -1,5 +1,6 @@
 //! What every command begins with: configuration, ledger, shell.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use super::print;
 use crate::config::{Config, ConfigError, Problem, Severity, nearest};
 use crate::exit::Failure;
 use crate::ledger::{Ledger, LedgerError, LedgerHandle, Reader, Retention};
-use crate::model::Name;
+use crate::model::{Name, Node};
+use crate::relay::Relays;
+use crate::shed::Shedder;
 use crate::tick::{Shell, TickError};
 
 /// The configuration with its secrets; mistakes go to stderr, warnings to the log.
@@ -79,6 +82,20 @@ pub(super) fn shell(config: &Arc<Config>, ledger: LedgerHandle, command: &str) -
         .map_err(|error| Failure::usage(format!("failed to set up the registrars: {error}")))
 }
 
+/// Who tells the nodes to shed load, where that is configured.
+pub(super) fn shedder(config: &Config) -> Result<Option<Arc<Shedder>>, Failure> {
+    let Some(settings) = &config.shed else { return Ok(None) };
+    let shedder = Shedder::new(settings, &config.policy.shed, &config.fleet, config.probes.https.as_ref());
+    let shedder = shedder.map_err(|error| Failure::usage(format!("failed to set up [shed]: {error}")))?;
+    Ok(Some(Arc::new(shedder)))
+}
+
+/// Those that can be asked about others, where that is configured.
+pub(super) fn relays(config: &Config) -> Result<Option<Relays>, Failure> {
+    let relays = config.relays.as_ref().map(|relays| Relays::new(relays, &config.fleet, config.service_port()));
+    relays.transpose().map_err(|error| Failure::usage(format!("failed to set up the relays: {error}")))
+}
+
 pub(super) fn retention(config: &Config) -> Retention {
     Retention { observations: config.witness.retention_observations, history: config.witness.retention }
 }
@@ -97,6 +114,12 @@ pub(super) fn known_node(config: &Config, node: &Name) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::usage(unknown("node", node, config.fleet.nodes.keys(), config)))
+}
+
+/// A node and those of its pools: who would stay is a question about them.
+pub(super) fn neighbours<'a>(config: &'a Config, node: &'a Name) -> impl Iterator<Item = &'a Node> {
+    let ids: BTreeSet<&Name> = config.fleet.pools_of(node).flat_map(|pool| pool.nodes.iter()).chain([node]).collect();
+    ids.into_iter().filter_map(|id| config.fleet.nodes.get(id))
 }
 
 /// That there is no such node or pool, and which was meant.

@@ -1,21 +1,21 @@
 //! `witness pin`, `witness unpin`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{PinArgs, UnpinArgs};
-use super::{block_on, format, open, print};
+use super::{block_on, format, once, open, print};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
-use crate::ledger::NodeState;
-use crate::model::{Pin, PinState};
+use crate::model::{ActionKind, Guard, Hold, Pin, PinState};
 
 /// No pin lasts longer: one that never ends is a configuration.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 pub(super) fn pin(path: Option<PathBuf>, args: &PinArgs) -> Result<Exit, Failure> {
-    let config = open::config(path)?;
+    let config = Arc::new(open::config(path)?);
     open::known_node(&config, &args.node)?;
     let span = config::duration(&args.span)
         .map_err(|error| Failure::usage(format!("--for: {error}; write it as 30m, 2h or 1d")))?;
@@ -36,50 +36,53 @@ pub(super) fn pin(path: Option<PathBuf>, args: &PinArgs) -> Result<Exit, Failure
         until: now.plus(span),
         reason: args.reason.trim().to_owned(),
     };
+    let force = args.force;
     let said = format!("{} is pinned {} until {}", pin.node, pin.state, format::local(pin.until));
     block_on(async move {
         let ledger = open::writer(&config)?;
-        let refusals = if pin.state == PinState::Out { below_keep(&config, &pin)? } else { Vec::new() };
+        let holds = if pin.state == PinState::Out { holds(&config, &pin).await? } else { Vec::new() };
+        let refusals = holds.iter().filter_map(|hold| Some((hold, remedy(hold.guard)?)));
+        for (hold, remedy) in refusals.clone() {
+            print::note(&format!("pin {} out held by guard {}: {}; {remedy}", pin.node, hold.guard, hold.why));
+        }
+        if refusals.count() > 0 && !force {
+            print::note("nothing was pinned; with --force it is, and leaves DNS when the others can do without it");
+            return Ok(Exit::Refused);
+        }
         ledger
             .call(move |ledger| ledger.pin(&pin))
             .await
             .map_err(|error| Failure::failed(format!("failed to write the pin down: {error}")))?;
         print::say(&[&said, "the daemon, or the next `witness once`, goes by it, and so does every guard"])?;
-        for refusal in refusals {
-            print::note(&refusal);
+        for hold in holds.iter().filter(|hold| remedy(hold.guard).is_none()) {
+            print::note(&format!("it stays in DNS for now, by guard {}: {}", hold.guard, hold.why));
         }
         Ok(Exit::Done)
     })
 }
 
-/// In which pools the guard will refuse to take the node out, as things stand.
-fn below_keep(config: &Config, pin: &Pin) -> Result<Vec<String>, Failure> {
-    let reader = open::reader(config)?;
-    let failed = |error| open::ledger_failure(&error);
-    let Some(last) = reader.view().latest().map_err(failed)? else { return Ok(Vec::new()) };
-    let states = reader.view().states(last.id, None).map_err(failed)?;
-    let pins = reader.view().pins(pin.since).map_err(failed)?;
-    let keep = config.policy.keep as usize;
-    let said = config.fleet.pools_of(&pin.node).filter_map(|pool| {
-        let stays = |state: &&NodeState| {
-            let judged = &state.judged;
-            judged.node != pin.node
-                && pool.nodes.contains(&judged.node)
-                && judged.in_dns.get(&pool.id) == Some(&true)
-                && pins.iter().all(|other| other.node != judged.node)
-        };
-        let is_in =
-            |state: &NodeState| state.judged.node == pin.node && state.judged.in_dns.get(&pool.id) == Some(&true);
-        let stay = states.iter().filter(stays).count();
-        (stay < keep && states.iter().any(is_in)).then(|| {
-            format!(
-                "{stay} of pool {} would stay and {keep} must: guard keep leaves {} in DNS, and whatever else is pinned \
-                 out, until more of them serve",
-                pool.id, pin.node
-            )
-        })
-    });
-    Ok(said.collect())
+/// What the rule would say to the pin, by a fresh look at the node and its neighbours, and without leaving a trace. A pin
+/// that no guard lets through would leave the node in DNS, whatever whoever pinned it believes.
+async fn holds(config: &Arc<Config>, pin: &Pin) -> Result<Vec<Hold>, Failure> {
+    let ledger = open::memory_only(config)?;
+    let hypothetical = pin.clone();
+    ledger
+        .call(move |ledger| ledger.pin(&hypothetical))
+        .await
+        .map_err(|error| Failure::failed(format!("failed to try the pin: {error}")))?;
+    let mut shell = open::shell(config, ledger, "pin")?;
+    let gathered = once::observe(config, open::neighbours(config, &pin.node)).await?;
+    let report = shell.dry_run(&gathered).await.map_err(open::tick_failure)?;
+    let of_pin = |hold: &Hold| hold.node == pin.node && hold.kind == ActionKind::Withdraw;
+    Ok(report.judgement.holds.into_iter().filter(of_pin).collect())
+}
+
+/// What to do where the others could not do without the node; none for guards that merely put it off.
+fn remedy(guard: Guard) -> Option<&'static str> {
+    if guard == Guard::Keep {
+        return Some("unpin or reinstate another first, or wait until more of them serve");
+    }
+    (guard == Guard::Capacity).then_some("wait until there is less to carry, or put another in first")
 }
 
 pub(super) fn unpin(path: Option<PathBuf>, args: &UnpinArgs) -> Result<Exit, Failure> {

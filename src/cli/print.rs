@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::format::{Cell, Colour, Column, Table, WIDTH, clean, humane, wrap};
 use crate::exit::{Exit, Failure};
-use crate::model::{Action, Hold, Strike};
+use crate::model::{Action, Hold, LoadFigure, Strike};
 
 /// Lines to stdout.
 pub(super) fn say(lines: &[&str]) -> Result<(), Failure> {
@@ -69,6 +69,27 @@ pub(super) fn hold(hold: &Hold) -> String {
 /// What failed, as `https refused, ssh reset`.
 pub(super) fn faults(strike: &Strike) -> String {
     strike.faults.iter().map(|(probe, fault)| format!("{probe} {fault}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What a figure says, and who says it.
+pub(super) fn carried(figure: &LoadFigure) -> String {
+    let rate = |bps: u64| format!("{:.1} Mbit/s", bps as f64 / 1e6);
+    let thousandths = |of: u32| format!("{:.2}", f64::from(of) / 1000.0);
+    let sends = match (figure.tx_bps, figure.capacity_bps) {
+        (Some(sends), Some(most)) => Some(format!("{} of {}", rate(sends), rate(most))),
+        (Some(sends), None) => Some(rate(sends)),
+        (None, most) => most.map(|most| format!("up to {}", rate(most))),
+    };
+    let parts = [
+        sends,
+        figure.active.map(|count| format!("{count} connections")),
+        figure.shed_step.filter(|step| *step > 0).map(|step| format!("shedding at step {step}")),
+        figure.load1_milli.map(|of| format!("load {}", thousandths(of))),
+        figure.ncpu.map(|count| format!("{count} processors")),
+        figure.psi_cpu10_milli.map(|of| format!("{} % of the time something waited for one", thousandths(of))),
+    ];
+    let told: Vec<String> = parts.into_iter().flatten().collect();
+    format!("{} ({})", told.join(", "), figure.source.name())
 }
 
 /// One value as a line of JSON to stdout.

@@ -38,5 +38,6 @@ async fn watching(
     for notice in prober.notices() {
         print::note(&notice);
     }
-    daemon::run(shell, Arc::new(prober), open::retention(config), watch, stop).await
+    let hands = daemon::Hands { relays: open::relays(config)?, shedder: open::shedder(config)? };
+    daemon::run(shell, Arc::new(prober), hands, open::retention(config), watch, stop).await
 }

@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::ledger::{JudgementRow, LedgerError, NodeState, Reader};
 use crate::model::{
-    FleetVerdict, Guard, Hold, Memory, NodeId, Observation, Outcome, Policy, Pool, Round, Standing, Strike, Time,
-    Vantage,
+    FleetVerdict, Guard, Hold, LoadFigure, Memory, NodeId, Observation, Outcome, Policy, Pool, Round, Standing, Strike,
+    Time, Vantage,
 };
 
 const NO_TICK: &str = "there was no tick yet; `witness once` or `witness run` makes one";
@@ -60,6 +60,7 @@ struct Seen {
     states: Vec<NodeState>,
     holds: Vec<Hold>,
     rounds: Vec<Round>,
+    loads: Vec<LoadFigure>,
     /// Of the one node that was asked for.
     strikes: Vec<Strike>,
     memory: Memory,
@@ -106,16 +107,21 @@ fn read(config: &Config, reader: &Reader, node: Option<&NodeId>) -> Result<Optio
     }
     let (holds, _) = view.standing()?;
     let rounds = view.last_rounds(node)?;
+    let loads = view.last_loads(node)?;
     let strikes = match node {
         Some(node) => view.strikes(node, now.minus(config.policy.window), now)?,
         None => Vec::new(),
     };
-    Ok(Some(Seen { last, states, holds, rounds, strikes, memory: view.memory()?, now }))
+    Ok(Some(Seen { last, states, holds, rounds, loads, strikes, memory: view.memory()?, now }))
 }
 
 impl Seen {
     fn round(&self, state: &NodeState) -> Option<&Round> {
         self.rounds.iter().find(|round| round.node == state.judged.node)
+    }
+
+    fn loads(&self, state: &NodeState) -> impl Iterator<Item = &LoadFigure> {
+        self.loads.iter().filter(|figure| figure.node == state.judged.node)
     }
 
     fn age(&self) -> Duration {
@@ -209,6 +215,9 @@ fn detail(config: &Config, seen: &Seen, node: &NodeId) -> Result<(), Failure> {
         fact("verdict", &format!("{} [{}]", judged.verdict, judged.rule));
         fact("why", &judged.why);
         fact("in DNS", &judgement::in_dns(judged));
+        for figure in seen.loads(state) {
+            fact("load", &format!("{}, {}", print::carried(figure), ago(figure.at, seen.now)));
+        }
         let window = config.policy.window.as_secs() / 60;
         let counting = format!("{} count, {} nominate", judged.strikes, config.policy.strikes);
         fact("strikes", &format!("{counting}; {} in the last {window} min", seen.strikes.len()));
@@ -252,6 +261,7 @@ fn as_json(seen: &Seen, only: Option<&NodeId>) -> Value {
             "strikes": judged.strikes,
             "in_dns": judged.in_dns,
             "probes": probes,
+            "load": seen.loads(state).map(json::load).collect::<Vec<_>>(),
         })
     };
     let holds = seen.holds.iter().filter(|hold| only.is_none_or(|only| hold.node == *only));

@@ -173,7 +173,7 @@ fn restore(path: Option<PathBuf>, snapshot: i64, dry_run: bool, force: bool, as_
         let report = if dry_run {
             shell.dry_run(&gathered).await.map_err(open::tick_failure)?
         } else {
-            once::act(&mut shell, &gathered).await?
+            once::act(&mut shell, open::shedder(&config)?.as_ref(), &gathered).await?
         };
         once::print(&report, &config, as_json)?;
         once::remark(&report);

@@ -233,6 +233,37 @@ pub(super) fn host_keys(reading: &Reading<'_>, fleet: &FleetRead, probes: &Probe
     }
 }
 
+/// Relays and the schedule; and nodes that cannot be asked, since nobody could tell who answers there.
+pub(super) fn relays(
+    reading: &Reading<'_>,
+    fleet: &FleetRead,
+    spot: &Spot,
+    timeout: &Found<std::time::Duration>,
+    once_deadline: Option<&Found<std::time::Duration>>,
+) {
+    if let Some(deadline) = once_deadline.filter(|deadline| timeout.value >= deadline.value) {
+        reading.error(
+            if timeout.spot.written { &timeout.spot } else { &deadline.spot },
+            format!(
+                "witness once would end after {} and never see relays.timeout of {} run out",
+                duration_text(deadline.value),
+                duration_text(timeout.value)
+            ),
+            "write a longer once_deadline or a shorter timeout",
+        );
+    }
+    let nodes = &fleet.fleet.nodes;
+    let without: Vec<_> =
+        nodes.values().filter(|node| node.ssh_host_key.is_none()).map(|node| node.id.as_str()).collect();
+    let message = match nodes.len() - without.len() {
+        _ if without.is_empty() => return,
+        0 => "no node has an ssh_host_key, so none is ever asked".to_owned(),
+        1 => "one node alone has an ssh_host_key, so nobody is asked about it".to_owned(),
+        _ => format!("no ssh_host_key is known of {}, so they are never asked", list(without.iter().copied())),
+    };
+    reading.warn(spot, message, "add ssh_host_key to the nodes: ssh-keyscan HOST | ssh-keygen -lf -");
+}
+
 /// Anchors: somebody else's, several, in different networks.
 pub(super) fn anchors(reading: &Reading<'_>, list_spot: &Spot, anchors: &[Found<SocketAddr>], fleet: &FleetRead) {
     let mut networks: BTreeMap<Vec<u8>, SocketAddr> = BTreeMap::new();

@@ -18,6 +18,8 @@ pub(super) struct FleetRead {
     pub(super) nodes: BTreeMap<Name, Spot>,
     /// Where each pool's parts stand.
     pub(super) pools: BTreeMap<Name, PoolSpots>,
+    /// The nodes' metrics_url.
+    pub(super) metrics: BTreeMap<Name, String>,
     /// Pools as they are written.
     pub(super) order: Vec<Name>,
 }
@@ -42,8 +44,13 @@ pub(super) fn read(reading: &Reading<'_>, nodes: Option<Vec<Table<'_>>>, pools: 
         let spot = Spot { key: "pools".to_owned(), ..top };
         reading.error(&spot, "there is no pool", "add a table [[pools]] with zone, records and registrar");
     }
-    let mut read =
-        FleetRead { fleet: Fleet::default(), nodes: BTreeMap::new(), pools: BTreeMap::new(), order: Vec::new() };
+    let mut read = FleetRead {
+        fleet: Fleet::default(),
+        nodes: BTreeMap::new(),
+        pools: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+        order: Vec::new(),
+    };
     let mut owners: BTreeMap<IpAddr, Name> = BTreeMap::new();
     for table in nodes.into_iter().flatten() {
         node(table, &mut read, &mut owners);
@@ -63,6 +70,7 @@ fn node(mut table: Table<'_>, read: &mut FleetRead, owners: &mut BTreeMap<IpAddr
     let key = table.get("ssh_host_key").and_then(|value| {
         value.parsed::<Fingerprint>("run: ssh-keyscan HOST | ssh-keygen -lf -, and write what begins with SHA256:")
     });
+    let metrics = table.get("metrics_url").and_then(|value| metrics_url(&value));
     let Ok(name) = name else { return };
     let name = match (name, &addresses) {
         (Some(name), _) => name,
@@ -103,6 +111,9 @@ fn node(mut table: Table<'_>, read: &mut FleetRead, owners: &mut BTreeMap<IpAddr
         capacity_bps: capacity.map(|capacity| capacity.value),
         ssh_host_key: key.map(|key| key.value),
     };
+    if let Some(url) = metrics {
+        read.metrics.insert(name.value.clone(), url);
+    }
     read.fleet.nodes.insert(name.value, node);
 }
 
@@ -123,6 +134,34 @@ fn addresses(value: &Value<'_>) -> Option<Vec<Found<IpAddr>>> {
     let found: Vec<_> =
         items.iter().map(|item| item.address().filter(|found| can_serve(item.reading, found))).collect();
     found.into_iter().collect()
+}
+
+/// Where a node_exporter is.
+fn metrics_url(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let error = |message: &str, remedy: &str| -> Option<String> {
+        value.reading.error(&value.spot, message, remedy);
+        None
+    };
+    let example = "write it like \"http://192.0.2.11:9100/metrics\"";
+    let url = match Url::parse(&text.value) {
+        Ok(url) => url,
+        Err(problem) if text.value.contains("://") => return error(&format!("this is no URL: {problem}"), example),
+        Err(_) => return error("this is no URL", example),
+    };
+    if !["http", "https"].contains(&url.scheme()) {
+        return error("a node_exporter speaks http or https", example);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return error("a user and a password do not belong into a URL", "let it answer our address without one");
+    }
+    if url.port() == Some(0) {
+        return error("0 is no port", "write the port, most often 9100");
+    }
+    if url.fragment().is_some() {
+        return error("what follows # is never sent", "leave it out");
+    }
+    Some(url.to_string())
 }
 
 /// Whether users could reach anything at this address; loopback is for trying things out.

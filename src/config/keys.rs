@@ -355,6 +355,12 @@ pub(super) static NODES: Section = Section {
             None("`known_hosts`, if any"),
             "The host key that it must show, as `ssh-keygen -lf` prints it.",
         ),
+        key(
+            "metrics_url",
+            Url,
+            None("no node_exporter is read"),
+            "A node_exporter's `/metrics`, read every `interval` for [what the node carries](../load.md): `http://192.0.2.11:9100/metrics`. An `https` one is verified as the https probe's is.",
+        ),
     ],
 };
 
@@ -469,6 +475,59 @@ pub(super) static EXEC: Section = Section {
     ],
 };
 
+/// `[relays]`.
+pub(super) static RELAYS: Section = Section {
+    name: "relays",
+    heading: "[relays]",
+    says: "Nodes that show life try to reach one that is silent to us, over SSH; no program is needed there. It is done when its section is there: [relays and shedding](../relays-and-shedding.md).",
+    keys: &[
+        key("user", Text, Required(r#"user = "witness""#), "As whom to log in on the nodes."),
+        key(
+            "key_file",
+            Pem,
+            Required(r#"key_file = "relay.key""#),
+            "A private key without a passphrase; on the nodes restricted to `port-forwarding`.",
+        ),
+        key("port", Count(1, 65535), Is("22"), "TCP port of the nodes' SSH servers."),
+        key(
+            "timeout",
+            Duration("500ms", "1m"),
+            Is(r#""4s""#),
+            "For one try, the login included. What does not answer for half of it is silent.",
+        ),
+        key("max", Count(1, 16), Is("3"), "How many nodes are asked about a silent one at a time."),
+    ],
+};
+
+/// `[shed]`.
+pub(super) static SHED: Section = Section {
+    name: "shed",
+    heading: "[shed]",
+    says: "Who tells the nodes to shed load; the steps are those of `[policy.shed]`. It is done when its section is there: [relays and shedding](../relays-and-shedding.md).",
+    keys: &[
+        key(
+            "kind",
+            Choice(&["edge", "exec"]),
+            Required(r#"kind = "edge""#),
+            "`edge`: `PUT /.witness/shed` on each node, as the https probe connects; `exec`: a program, once for each node.",
+        ),
+        key(
+            "token_file",
+            Secret,
+            None("that of `[probes.https]`, for kind `edge`"),
+            "The bearer token that the edges take this from.",
+        ),
+        key("token_env", SecretVariable, None("`token_file`"), "The same, from the environment."),
+        key(
+            "command",
+            Program,
+            None("needed for kind `exec`"),
+            "Program and arguments, without a shell. It finds `WITNESS_NODE`, `WITNESS_STEP`, `WITNESS_PERCENT`, `WITNESS_FOR_S` and `WITNESS_ADDRESSES` in its environment.",
+        ),
+        key("timeout", Duration("100ms", "1m"), Is(r#""4s""#), "For each try to tell a node; there are two."),
+    ],
+};
+
 /// `[serve]`.
 pub(super) static SERVE: Section = Section {
     name: "serve",
@@ -517,6 +576,8 @@ pub static SECTIONS: &[&Section] = &[
     &RFC2136,
     &MOCK,
     &EXEC,
+    &RELAYS,
+    &SHED,
     &SERVE,
     &NOTIFY,
 ];

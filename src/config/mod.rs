@@ -4,6 +4,7 @@
 //! key, value and remedy. Reading a configuration opens the secrets and looks whether files are there; it asks no
 //! network, and what this machine is like is for [`crate::check`] to say.
 
+mod actuators;
 mod cross;
 mod fleet;
 mod keys;
@@ -27,6 +28,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use reqwest::Url;
+
 pub use keys::{Absent, Key, SECTIONS, Section, Takes};
 pub use policy::{policy_of_keys, policy_of_text};
 pub use problem::{Problem, Severity};
@@ -35,7 +38,7 @@ pub use suggest::nearest;
 pub use units::{Quantity, UnitError, duration, duration_text, rate, rate_text, size, size_text};
 pub use witness::{Notify, Serve, Witness};
 
-use crate::model::{Fleet, Name, Policy, ProbeSettings, RegistrarSettings};
+use crate::model::{Abilities, Fleet, Name, Policy, ProbeSettings, RegistrarSettings, RelaySettings, ShedSettings};
 use raw::{Environment, Found, Reading, Secrets, Spot};
 
 /// A whole configuration with every key explained, as a beginning for one's own.
@@ -59,6 +62,10 @@ pub struct Config {
     pub fleet: Fleet,
     /// What edits the DNS.
     pub registrars: BTreeMap<Name, RegistrarSettings>,
+    /// How nodes are asked to look at each other; none: they are not.
+    pub relays: Option<RelaySettings>,
+    /// How nodes are told to shed load; none: they are not.
+    pub shed: Option<ShedSettings>,
     /// The status page.
     pub serve: Serve,
     /// Who is told.
@@ -120,6 +127,24 @@ impl Config {
     /// [`ConfigError::Problems`]: every mistake at once.
     pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Self::read(text.as_bytes(), path, env, Secrets::Read)
+    }
+
+    /// The TCP port of the service on every node: the https probe's, 443 where there is none.
+    #[must_use]
+    pub fn service_port(&self) -> u16 {
+        let url = self.probes.https.as_ref().and_then(|https| Url::parse(&https.url).ok());
+        url.and_then(|url| url.port_or_known_default()).unwrap_or(443)
+    }
+
+    /// What can be done beside probing and editing DNS. Relays need a node that can be told from a stranger, and
+    /// another to be asked about.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        let known = self.fleet.nodes.values().filter(|node| node.ssh_host_key.is_some()).count();
+        Abilities {
+            shed: self.shed.is_some(),
+            relays: self.relays.is_some() && known > 0 && self.fleet.nodes.len() > 1,
+        }
     }
 
     /// Where the configuration is: `--config`, `$WITNESS_CONFIG`, `./witness.toml`, `/etc/witness/witness.toml`.
@@ -187,19 +212,29 @@ fn meaning<'r>(reading: &'r Reading<'r>, root: &'r toml::de::DeTable<'r>, path: 
     let https = https_table.is_there().then(|| probes::https(&https_table, usual_url));
     let ping = ping_table.is_there().then(|| probes::ping(&ping_table));
     let ssh = ssh_table.is_there().then(|| probes::ssh(&ssh_table));
+    let https = https.flatten();
+    let (relays_table, shed_table) = (table_of(&keys::RELAYS, Some(root)), table_of(&keys::SHED, Some(root)));
+    let relays = relays_table.is_there().then(|| actuators::relays(&relays_table)).flatten();
+    let shed = shed_table.is_there().then(|| actuators::shed(&shed_table, https.as_ref(), written[0].1)).flatten();
     let serve = witness::serve(&table_of(&keys::SERVE, Some(root)));
     let notify = witness::notify(&table_of(&keys::NOTIFY, Some(root)));
 
     let probes = ProbeSettings {
-        https: https.flatten(),
+        https,
         ping: ping.flatten(),
         ssh: ssh.flatten(),
         anchors: witness.anchors.iter().flatten().map(|anchor| anchor.value).collect(),
+        metrics: fleet.metrics.clone(),
+        load_every: interval.unwrap_or_default(),
     };
     cross::pools_and_registrars(reading, &fleet, &registrars);
     cross::pools_and_guards(reading, &fleet, policy.as_ref());
     cross::probes_and_policy(reading, &written, policy.as_ref());
     cross::host_keys(reading, &fleet, &probes, &ssh_table.spot_of("level"));
+    if let Some(relays) = &relays {
+        let timeout = Found { value: relays.timeout, spot: relays_table.spot_of("timeout") };
+        cross::relays(reading, &fleet, &relays_table.spot, &timeout, witness.once_deadline.as_ref());
+    }
     if let Some(anchors) = &witness.anchors {
         cross::anchors(reading, &witness.anchors_spot, anchors, &fleet);
     }
@@ -225,6 +260,8 @@ fn meaning<'r>(reading: &'r Reading<'r>, root: &'r toml::de::DeTable<'r>, path: 
         probes,
         fleet: fleet.fleet,
         registrars,
+        relays,
+        shed,
         serve: serve?,
         notify: notify?,
         warnings: Vec::new(),
@@ -233,7 +270,7 @@ fn meaning<'r>(reading: &'r Reading<'r>, root: &'r toml::de::DeTable<'r>, path: 
 
 /// Tables that there are not.
 fn refuse_unknown_tables(reading: &Reading<'_>, root: &toml::de::DeTable<'_>) {
-    let top = ["witness", "policy", "probes", "pools", "registrars", "nodes", "serve", "notify"];
+    let top = ["witness", "policy", "probes", "pools", "registrars", "nodes", "relays", "shed", "serve", "notify"];
     let probes = ["https", "ping", "ssh"];
     let refuse = |table: &toml::de::DeTable<'_>, known: &[&'static str], before: &str, place: &str| {
         for (name, value) in table {

@@ -257,7 +257,8 @@ fn exec(table: &Table<'_>) -> Option<ExecSettings> {
     Some(ExecSettings { command: command?, environment: environment? })
 }
 
-fn command(value: &Value<'_>) -> Option<Vec<String>> {
+/// A program and its arguments, which can be run.
+pub(super) fn command(value: &Value<'_>) -> Option<Vec<String>> {
     let reading = value.reading;
     let before = reading.errors();
     if let Some(line) = value.as_str() {

@@ -23,6 +23,8 @@ fn folder() -> tempfile::TempDir {
     write("empty.key", "\n", 0o600);
     write("lines.key", "one\ntwo\n", 0o600);
     write("tsig.key", "c2VjcmV0IHNlY3JldCBzZWNyZXQ=\n", 0o400);
+    write("relay.key", "-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o600);
+    write("edge.token", "0123456789abcdef\n", 0o600);
     write("roots.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o644);
     write("edit-dns", "#!/bin/sh\n", 0o755);
     write("notes.txt", "not a program\n", 0o644);
@@ -171,7 +173,7 @@ fn every_commented_line_of_the_embedded_example_can_be_used() {
     let config = parse_in(folder.path(), &text).unwrap();
     assert_eq!(config.policy, Policy::default());
     // What this version takes and does not serve yet is told, whatever is written.
-    let told = ["probes.ssh.level", "serve.listen", "notify.webhook_url_env"];
+    let told = ["probes.ssh.level", "relays", "serve.listen", "notify.webhook_url_env"];
     let serious: Vec<_> = config.warnings.iter().filter(|warning| !told.contains(&warning.key.as_str())).collect();
     assert!(serious.is_empty(), "{serious:#?}");
 }

@@ -3,8 +3,8 @@
 //! The numbers are part of the schema: a variant may be added at the end of a list, and none ever moves.
 
 use crate::model::{
-    ActionKind, Fault, FleetVerdict, Guard, IntentState, NodeVerdict, Outcome, OwnFault, PinState, ProbeKind, Stage,
-    Standing, TlsFault, Vantage,
+    ActionKind, AskHow, AskOutcome, Evidence, Fault, FleetVerdict, Guard, IntentState, LoadSource, NodeVerdict,
+    Outcome, OwnFault, PinState, ProbeKind, Stage, Standing, TlsFault, Vantage,
 };
 
 use super::error::Trouble;
@@ -170,6 +170,44 @@ pub(crate) fn to_probe(number: i64) -> Result<ProbeKind, Trouble> {
     at(&ProbeKind::ALL, number).ok_or_else(|| Trouble::unreadable("observation.probe", number))
 }
 
+/// The number of a load figure's source.
+pub(crate) fn of_source(source: LoadSource) -> i64 {
+    index(&LoadSource::ALL, &source)
+}
+
+/// A number's source of load figures.
+pub(crate) fn to_source(number: i64) -> Result<LoadSource, Trouble> {
+    at(&LoadSource::ALL, number).ok_or_else(|| Trouble::unreadable("load.source", number))
+}
+
+/// The number of a way to ask.
+pub(crate) fn of_how(how: AskHow) -> i64 {
+    match how {
+        AskHow::Tcp => 0,
+        AskHow::Ping => 1,
+    }
+}
+
+/// A number's way to ask.
+pub(crate) fn to_how(number: i64) -> Result<AskHow, Trouble> {
+    at(&[AskHow::Tcp, AskHow::Ping], number).ok_or_else(|| Trouble::unreadable("ask.how", number))
+}
+
+/// The number of what came of asking.
+pub(crate) fn of_asked(outcome: AskOutcome) -> i64 {
+    match outcome {
+        AskOutcome::Reached => 0,
+        AskOutcome::Nothing => 1,
+        AskOutcome::Unknown => 2,
+    }
+}
+
+/// A number's outcome of asking.
+pub(crate) fn to_asked(number: i64) -> Result<AskOutcome, Trouble> {
+    let all = [AskOutcome::Reached, AskOutcome::Nothing, AskOutcome::Unknown];
+    at(&all, number).ok_or_else(|| Trouble::unreadable("ask.outcome", number))
+}
+
 /// A fleet verdict's number.
 pub(crate) fn of_fleet(fleet: FleetVerdict) -> i64 {
     index(&FLEETS, &fleet)
@@ -193,6 +231,11 @@ pub(crate) fn to_vantage(number: i64) -> Result<Vantage, Trouble> {
 /// The verdict of this name.
 pub(crate) fn to_verdict(name: &str) -> Result<NodeVerdict, Trouble> {
     named("node_state.verdict", &VERDICTS, NodeVerdict::name, name)
+}
+
+/// The class of evidence of this name.
+pub(crate) fn to_class(name: &str) -> Result<Evidence, Trouble> {
+    named("node_state.class", &Evidence::ALL, Evidence::name, name)
 }
 
 /// The standing of this name.
@@ -360,6 +403,9 @@ mod tests {
         for probe in ProbeKind::ALL {
             assert_eq!(to_probe(of_probe(probe)).unwrap(), probe);
         }
+        for source in LoadSource::ALL {
+            assert_eq!(to_source(of_source(source)).unwrap(), source);
+        }
     }
 
     #[test]
@@ -392,7 +438,7 @@ mod tests {
         {
             assert!(matches!(to_outcome(number), Err(Trouble::Unreadable(..))), "{number}");
         }
-        assert!(to_probe(3).is_err() && to_fleet(-1).is_err() && to_vantage(3).is_err());
+        assert!(to_probe(3).is_err() && to_source(3).is_err() && to_fleet(-1).is_err() && to_vantage(3).is_err());
         assert!(to_verdict("fine").is_err() && to_guard("").is_err());
     }
 

@@ -14,6 +14,7 @@
 //! Nothing here decides anything, reads a clock, or knows a registrar. Several processes may share one file on one machine;
 //! [`Lease`] keeps their ticks apart.
 
+mod asks;
 mod cache;
 mod code;
 mod error;
@@ -21,6 +22,7 @@ mod handle;
 mod history;
 mod intents;
 mod lease;
+mod loads;
 mod names;
 mod pins;
 mod prune;

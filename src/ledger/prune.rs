@@ -18,7 +18,7 @@ use super::{Ledger, remembered};
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Raw observations.
+    /// Raw observations, load figures, and what others were asked.
     pub observations: Duration,
     /// Strikes, judgements, actions, holds, intents, snapshots, readings and pins.
     pub history: Duration,
@@ -117,8 +117,10 @@ enum Age {
 type Step = fn(&Connection, Bounds, usize, &mut usize) -> Result<usize, Trouble>;
 
 /// Children before their parents.
-const STEPS: [(Step, Age); 9] = [
+const STEPS: [(Step, Age); 11] = [
     (observations, Age::Raw),
+    (loads, Age::Raw),
+    (asks, Age::Raw),
     (notes, Age::Raw),
     (|db, bounds, limit, _| delete(db, bounds, limit, "strike", "at < ?1"), Age::History),
     (node_states, Age::History),
@@ -167,6 +169,31 @@ fn observations_of(db: &Connection, judgement: i64, limit: i64) -> Result<i64, T
         .prepare_cached("DELETE FROM observation WHERE judgement = ?1 AND node <= ?2")?
         .execute([judgement, border.unwrap_or(i64::MAX)])?;
     Ok(rows(deleted))
+}
+
+fn loads(db: &Connection, bounds: Bounds, limit: usize, _: &mut usize) -> Result<usize, Trouble> {
+    beside_observations(db, bounds, limit, "load", "judgement, node, source, at")
+}
+
+fn asks(db: &Connection, bounds: Bounds, limit: usize, _: &mut usize) -> Result<usize, Trouble> {
+    beside_observations(db, bounds, limit, "ask", "judgement, node, via, at, how")
+}
+
+/// Rows of judgements whose observations are gone; by their own age where there are no observations at all.
+fn beside_observations(
+    db: &Connection,
+    bounds: Bounds,
+    limit: usize,
+    table: &str,
+    key: &str,
+) -> Result<usize, Trouble> {
+    Ok(db
+        .prepare_cached(&format!(
+            "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} \
+             WHERE judgement < coalesce((SELECT judgement FROM observation ORDER BY judgement LIMIT 1), \
+             (SELECT max(id) + 1 FROM judgement WHERE at < ?1)) ORDER BY judgement LIMIT ?2)"
+        ))?
+        .execute([bounds.before.0, rows(limit)])?)
 }
 
 /// The texts of a day go with the last observations of that day.
@@ -225,7 +252,7 @@ fn snapshots_and_readings(db: &Connection, bounds: Bounds, limit: usize, _: &mut
 
 /// Those that nothing refers to any more.
 fn judgements(db: &Connection, bounds: Bounds, limit: usize, _: &mut usize) -> Result<usize, Trouble> {
-    let free = ["node_state", "strike", "action", "hold", "intent", "observation"]
+    let free = ["node_state", "strike", "action", "hold", "intent", "observation", "load", "ask"]
         .map(|child| format!("AND NOT EXISTS (SELECT 1 FROM {child} c WHERE c.judgement = judgement.id)"))
         .join(" ");
     delete(db, bounds, limit, "judgement", &format!("at < ?1 {free}"))

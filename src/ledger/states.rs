@@ -45,7 +45,7 @@ pub struct Standpoint<T> {
 }
 
 const STATE: &str = "n.name, s.judgement, j.at, s.news, s.verdict, s.standing, s.strikes, s.rule, s.why, s.pin, s.in_dns, \
-     s.seen_from, s.seen_to, s.evidence";
+     s.seen_from, s.seen_to, s.evidence, s.class";
 
 /// The states that held at `judgement`: of one node, or of all.
 pub(crate) fn at(db: &Connection, judgement: i64, node: Option<&NodeId>) -> Result<Vec<NodeState>, Trouble> {
@@ -97,7 +97,7 @@ fn read(row: &Row<'_>) -> Result<Option<NodeState>, Trouble> {
     let pin: Option<String> = row.get(9)?;
     let in_dns: String = row.get(10)?;
     let seen: (Option<i64>, Option<i64>) = (row.get(11)?, row.get(12)?);
-    let evidence: Option<String> = row.get(13)?;
+    let (evidence, class): (Option<String>, Option<String>) = (row.get(13)?, row.get(14)?);
     Ok(Some(NodeState {
         judgement: row.get(1)?,
         at: Time(row.get(2)?),
@@ -105,7 +105,7 @@ fn read(row: &Row<'_>) -> Result<Option<NodeState>, Trouble> {
         judged: NodeJudgement {
             node: to_name(row.get_ref(0)?.as_str().unwrap_or_default())?,
             verdict: code::to_verdict(verdict)?,
-            evidence: Evidence::NoData,
+            evidence: class.map_or(Ok(Evidence::NoData), |class| code::to_class(&class))?,
             standing: code::to_standing(&standing)?,
             pin: pin.map(|json| from_json::<Pin>("node_state.pin", &json)).transpose()?,
             strikes: row.get(6)?,
@@ -218,7 +218,7 @@ fn nodes(
 ) -> Result<(), Trouble> {
     let mut insert = db.prepare_cached(
         "INSERT INTO node_state (node, judgement, news, verdict, standing, strikes, rule, why, pin, in_dns, seen_from, \
-         seen_to, evidence) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+         seen_to, evidence, class) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
     )?;
     let mut present = BTreeSet::new();
     for judged in &judgement.nodes {
@@ -250,6 +250,7 @@ fn nodes(
             seen.map(|(from, _)| from.0),
             seen.map(|(_, to)| to.0),
             evidence.map(to_json),
+            judged.evidence.name(),
         ])?;
     }
     let gone: Vec<NodeId> = cache

@@ -14,7 +14,8 @@ use super::error::{LedgerError, Trouble, directory_of, not_writable};
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 /// The numbered migrations. Never edited once released; each runs in one transaction and is counted by `user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_ledger.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../migrations/0001_ledger.sql"), include_str!("../../migrations/0002_load.sql")];
 
 /// The schema that this version writes.
 pub(crate) const KNOWN: i64 = MIGRATIONS.len() as i64;

@@ -3,18 +3,22 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::crash;
-use crate::model::{AnchorRound, Judgement, Request, Round, Standing};
+use crate::model::{AnchorRound, Ask, FleetVerdict, Judgement, LoadFigure, Request, Round, Standing};
 
 use super::cache::Cache;
 use super::error::{LedgerError, Trouble};
 use super::states::to_json;
-use super::{Ledger, code, lease, remembered, rounds, states};
+use super::{Ledger, asks, code, lease, loads, remembered, rounds, states};
 
 /// Everything that one tick was shown and concluded.
 #[derive(Clone, Debug)]
 pub struct TickRecord {
     /// Rounds that finished since the tick before, in any order.
     pub rounds: Vec<Round>,
+    /// Load figures that came in since the tick before, in any order.
+    pub loads: Vec<LoadFigure>,
+    /// What other vantage points said since the tick before, in any order.
+    pub asks: Vec<Ask>,
     /// The newest look at the anchors, if one was taken since the tick before.
     pub anchors: Option<AnchorRound>,
     /// What a person asked for in this tick.
@@ -58,12 +62,13 @@ fn write(db: &Connection, cache: &mut Cache, tick: &TickRecord) -> Result<i64, T
     let fleet = (judgement.fleet, judgement.vantage);
     let standings = states::count(&judgement.nodes);
     let standing = |standing: Standing| standings.get(&standing).copied().unwrap_or(0);
+    let wrong = judgement.fleet != FleetVerdict::Normal;
     let failed = tick.rounds.iter().filter(|round| round.failed()).count();
     let id: i64 = db
         .prepare_cached(
             "INSERT INTO judgement (at, boot_ms, boot, fleet, vantage, news, nodes, suspect, withdrawn, probation, rounds, \
-             failed, anchors_at, anchors_ok, anchors_of, request) \
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16) RETURNING id",
+             failed, anchors_at, anchors_ok, anchors_of, request, fleet_rule, fleet_why) \
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18) RETURNING id",
         )?
         .query_row(
             params![
@@ -83,11 +88,15 @@ fn write(db: &Connection, cache: &mut Cache, tick: &TickRecord) -> Result<i64, T
                 tick.anchors.map(|anchors| anchors.ok),
                 tick.anchors.map(|anchors| anchors.of),
                 tick.request.as_ref().map(to_json),
+                wrong.then_some(&judgement.fleet_rule.0),
+                wrong.then_some(&judgement.fleet_why),
             ],
             |row| row.get(0),
         )?;
     cache.fleet = Some(fleet);
     let written = rounds::write(db, &mut cache.names, id, at, &tick.rounds)?;
+    loads::write(db, &mut cache.names, id, at, &tick.loads)?;
+    asks::write(db, &mut cache.names, id, at, &tick.asks)?;
     states::write(db, cache, id, judgement)?;
     remembered::save(db, cache, id, &judgement.memory, &written)?;
     Ok(id)
@@ -100,11 +109,13 @@ fn count(of: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClockReading, FleetVerdict, Memory, ProbeAdvice, Time, Vantage};
+    use crate::model::{ClockReading, Memory, ProbeAdvice, Time, Vantage};
 
     fn empty(at: i64) -> TickRecord {
         TickRecord {
             rounds: Vec::new(),
+            loads: Vec::new(),
+            asks: Vec::new(),
             anchors: None,
             request: None,
             judgement: Judgement {

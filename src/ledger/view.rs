@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 
 use crate::model::{
-    Action, AnchorRound, ClockReading, FleetVerdict, Hold, Intent, Memory, NodeId, Pin, PoolId, PublishedSets, Request,
-    Round, Strike, Time, Vantage,
+    Action, AnchorRound, Ask, ClockReading, FleetVerdict, Hold, Intent, LoadFigure, Memory, NodeId, Pin, PoolId,
+    PublishedSets, Request, Round, RuleId, Strike, Time, Vantage,
 };
 
 use super::error::{LedgerError, Trouble};
@@ -15,8 +15,8 @@ use super::history::{self, Event, HistoryQuery};
 use super::names::{find_node, to_name};
 use super::states::from_json;
 use super::{
-    LeaseInfo, Ledger, NodeState, PastPin, Publication, Snapshot, SnapshotEntry, Standpoint, cache, code, intents,
-    lease, pins, remembered, rounds, states, store,
+    LeaseInfo, Ledger, NodeState, PastPin, Publication, Snapshot, SnapshotEntry, Standpoint, asks, cache, code,
+    intents, lease, loads, pins, remembered, rounds, states, store,
 };
 
 /// A read-only connection to a ledger. It never makes the writer wait.
@@ -66,6 +66,8 @@ pub struct JudgementRow {
     pub now: ClockReading,
     /// What the fleet was in.
     pub fleet: FleetVerdict,
+    /// By which rule, and why; none where nothing was wrong with it, or an earlier version wrote it.
+    pub fleet_because: Option<(RuleId, String)>,
     /// Whether we saw well enough.
     pub vantage: Vantage,
     /// Whether either differs from the judgement before.
@@ -99,6 +101,10 @@ pub struct Chain {
     pub strikes: BTreeMap<NodeId, Vec<Strike>>,
     /// The rounds that the judgement was shown, as long as raw observations are kept.
     pub rounds: Vec<Round>,
+    /// What nodes said that they carry, for as long.
+    pub loads: Vec<LoadFigure>,
+    /// What other vantage points said, for as long.
+    pub asks: Vec<Ask>,
     /// What was to be done.
     pub actions: Vec<Standpoint<Action>>,
     /// What was wanted and refused.
@@ -125,7 +131,7 @@ pub struct Counts {
 }
 
 const JUDGEMENT: &str = "SELECT j.id, j.at, j.boot_ms, b.boot, j.fleet, j.vantage, j.news, j.nodes, j.suspect, j.withdrawn, \
-     j.probation, j.rounds, j.failed, j.anchors_at, j.anchors_ok, j.anchors_of, j.request \
+     j.probation, j.rounds, j.failed, j.anchors_at, j.anchors_ok, j.anchors_of, j.request, j.fleet_rule, j.fleet_why \
      FROM judgement j JOIN boot b ON b.id = j.boot";
 
 impl<'a> View<'a> {
@@ -195,6 +201,8 @@ impl<'a> View<'a> {
             }
             Ok(Some(Chain {
                 rounds: rounds_of(db, id, node)?,
+                loads: loads::of(db, id, node)?,
+                asks: asks::of(db, id, node)?,
                 judgement,
                 nodes,
                 strikes: strikes_of,
@@ -252,6 +260,15 @@ impl<'a> View<'a> {
             }
             Ok(last)
         })
+    }
+
+    /// The newest load figure of each source, of one node or of all, sorted by node, then source. None of those that have
+    /// told nothing for a thousand judgements.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn last_loads(&self, node: Option<&NodeId>) -> Result<Vec<LoadFigure>, LedgerError> {
+        self.ask(|db| loads::last(db, node))
     }
 
     /// A node's strikes between two times, both included, oldest first.
@@ -449,10 +466,12 @@ fn judgement(db: &Connection, which: &str, numbers: &[i64]) -> Result<Option<Jud
 fn to_judgement(row: &Row<'_>) -> Result<JudgementRow, Trouble> {
     let anchors: (Option<i64>, Option<u32>, Option<u32>) = (row.get(13)?, row.get(14)?, row.get(15)?);
     let request: Option<String> = row.get(16)?;
+    let because: (Option<String>, Option<String>) = (row.get(17)?, row.get(18)?);
     Ok(JudgementRow {
         id: row.get(0)?,
         now: ClockReading { wall: Time(row.get(1)?), boot_ms: row.get(2)?, boot_id: row.get(3)? },
         fleet: code::to_fleet(row.get(4)?)?,
+        fleet_because: because.0.zip(because.1).map(|(rule, why)| (RuleId(rule.into()), why)),
         vantage: code::to_vantage(row.get(5)?)?,
         news: row.get(6)?,
         nodes: row.get(7)?,

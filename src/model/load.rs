@@ -89,4 +89,10 @@ impl LoadFigure {
             listen_overflows: None,
         }
     }
+
+    /// Whether it tells nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::new(self.node.clone(), self.at, self.source)
+    }
 }

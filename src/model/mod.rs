@@ -17,7 +17,9 @@ mod probe;
 mod recent;
 mod record;
 mod registrar;
+mod relay;
 mod secret;
+mod shed;
 mod standing;
 mod strike;
 mod time;
@@ -44,7 +46,9 @@ pub use record::{PublishedSets, RecordSet, RecordType, SetKey, sets_as_list};
 pub use registrar::{
     ExecSettings, MockSettings, NamecheapSettings, RegistrarKind, RegistrarSettings, Rfc2136Settings, TsigAlgorithm,
 };
+pub use relay::RelaySettings;
 pub use secret::Secret;
+pub use shed::{ShedKind, ShedSettings};
 pub use standing::{Pin, PinState, Standing};
 pub use strike::Strike;
 pub use time::{ClockReading, Time};

@@ -1,10 +1,11 @@
 //! How nodes are to be probed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::fleet::Node;
+use super::fleet::{Node, NodeId};
 use super::observation::ProbeKind;
 use super::secret::Secret;
 
@@ -19,6 +20,10 @@ pub struct ProbeSettings {
     pub ssh: Option<SshProbe>,
     /// Somebody else's reliable hosts, probed by a TCP connection to learn about ourselves.
     pub anchors: Vec<SocketAddr>,
+    /// The URLs of node_exporters, `http` or `https`, by node.
+    pub metrics: BTreeMap<NodeId, String>,
+    /// How often nodes are asked what they carry, where that is no part of a probe.
+    pub load_every: Duration,
 }
 
 impl ProbeSettings {

@@ -131,6 +131,8 @@ pub struct Recent {
     pub service_at: Option<Time>,
     /// The last sign of life.
     pub life_at: Option<Time>,
+    /// When a sign of life last ended a silence of several rounds.
+    pub revived_at: Option<Time>,
     /// Service rounds without a sign of life in a row.
     pub silence: Option<Streak>,
     /// The service's failures in a row.
@@ -172,6 +174,7 @@ impl Recent {
         }
         move_some(&mut self.service_at);
         move_some(&mut self.life_at);
+        move_some(&mut self.revived_at);
         move_some(&mut self.doubt_since);
         move_some(&mut self.asked.since);
         move_some(&mut self.asked.at);

@@ -10,16 +10,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AGE, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::tls::TlsInfo;
-use reqwest::{Client, Method, Response, Url, redirect, retry};
+use reqwest::{Client, Method, RequestBuilder, Response, Url, redirect, retry};
 use rustls::ClientConfig;
 
 use super::phases::{self, MarkSecured, Phases};
 use super::setup::ProbeSetupError;
-use super::{Sight, brief, tls, trouble};
+use super::{Sight, brief, load, tls, trouble};
 use crate::clock;
-use crate::model::{Fault, HttpsProbe, Measured, Outcome, Stage};
+use crate::model::{Fault, HttpsProbe, Measured, Node, Outcome, Stage};
 
 /// Probes https.
 #[derive(Debug)]
@@ -53,14 +53,25 @@ impl HttpsProber {
         self.settings.timeout
     }
 
-    /// One request to `address`.
-    pub(super) async fn probe(&self, address: IpAddr) -> Sight {
+    /// Another request to `address`, with the probe's headers.
+    ///
+    /// # Errors
+    /// When there can be no client.
+    pub(super) fn request(&self, address: IpAddr, method: Method, path: &str) -> reqwest::Result<RequestBuilder> {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url.set_query(None);
+        Ok(self.client(address)?.request(method, url).headers(self.headers.clone()))
+    }
+
+    /// One request to `address` of `node`.
+    pub(super) async fn probe(&self, node: &Node, address: IpAddr) -> Sight {
         let phases = Arc::new(Phases::begin());
         let client = match self.client(address) {
             Ok(client) => client,
             Err(error) => return self.failed(&error, address, &phases),
         };
-        let asked = phases::watch(Arc::clone(&phases), self.ask(&client, address, &phases));
+        let asked = phases::watch(Arc::clone(&phases), self.ask(&client, node, address, &phases));
         tokio::select! {
             sight = asked => sight,
             stage = self.too_late(&phases) => {
@@ -69,7 +80,7 @@ impl HttpsProber {
         }
     }
 
-    async fn ask(&self, client: &Client, address: IpAddr, phases: &Phases) -> Sight {
+    async fn ask(&self, client: &Client, node: &Node, address: IpAddr, phases: &Phases) -> Sight {
         let request = client.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
         let mut response = match request.send().await {
             Ok(response) => response,
@@ -83,6 +94,7 @@ impl HttpsProber {
             .get::<TlsInfo>()
             .and_then(TlsInfo::peer_certificate)
             .and_then(|der| tls::certificate_days(der, clock::now()));
+        let age = age(response.headers());
         let measured = |note| Measured { status: Some(status), certificate_days, note, ..phases.measured() };
 
         if let Some(fault) = self.dislike(status) {
@@ -104,7 +116,13 @@ impl HttpsProber {
         let note = certificate_days
             .filter(|days| *days <= self.settings.warn_certificate_days)
             .map(|days| format!("the certificate ends in {days} days"));
-        Sight::of(Outcome::Passed, measured(note))
+        let load = self.asks_for_health().then(|| load::of_health(&node.id, clock::now(), age, &body)).flatten();
+        Sight { load, ..Sight::of(Outcome::Passed, measured(note)) }
+    }
+
+    /// Whether what it asks for is an edge's health document.
+    fn asks_for_health(&self) -> bool {
+        self.url.path() == load::PATH
     }
 
     /// Ends when the probe has taken too long, with the stage it was then in.
@@ -179,6 +197,13 @@ impl HttpsProber {
     }
 }
 
+/// How long an answer has lain in a cache by its own word.
+fn age(headers: &HeaderMap) -> Duration {
+    let seconds =
+        headers.get(AGE).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse::<u32>().ok());
+    Duration::from_secs(seconds.unwrap_or(0).into())
+}
+
 /// The body's beginning, at most `limit` bytes of it.
 async fn read(response: &mut Response, limit: usize) -> reqwest::Result<Vec<u8>> {
     let mut body = Vec::new();
@@ -222,7 +247,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'stat
     })
 }
 
-fn innermost(error: &reqwest::Error) -> &(dyn StdError + 'static) {
+pub(super) fn innermost(error: &reqwest::Error) -> &(dyn StdError + 'static) {
     causes(error).last().expect("begins with the error itself")
 }
 

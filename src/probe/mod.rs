@@ -5,7 +5,10 @@
 //! waits for an answer. Trouble of our own is inconclusive, so that nobody is struck for it.
 
 mod anchors;
+mod forward;
 mod https;
+mod load;
+mod order;
 mod phases;
 mod ping;
 mod schedule;
@@ -25,6 +28,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+pub use forward::{Forwarder, Reach};
+pub use order::Orderly;
 pub use schedule::Schedule;
 pub use setup::ProbeSetupError;
 pub use starvation::{Attention, Lost, Watchdog, judged};
@@ -32,7 +37,7 @@ pub use sweep::sweep;
 pub use under_way::UnderWay;
 
 use crate::clock::{self, Stopwatch};
-use crate::model::{AnchorRound, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};
+use crate::model::{AnchorRound, LoadFigure, Measured, Node, Observation, Outcome, ProbeKind, ProbeSettings, Round};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -44,6 +49,9 @@ pub trait Observe: Send + Sync {
 
     /// A look at our own connectivity; none when there are no anchors to look at.
     fn anchors(&self) -> BoxFuture<'_, Option<AnchorRound>>;
+
+    /// Takes the load figures that came in since they were last taken. What a round has learnt is there when it ends.
+    fn loads(&self) -> Vec<LoadFigure>;
 }
 
 /// Probes over the real network. Meant to be shared: everything in it serves any number of rounds at once.
@@ -52,6 +60,8 @@ pub struct Prober {
     https: Option<https::HttpsProber>,
     ping: Option<ping::PingProber>,
     ssh: Option<ssh::SshProber>,
+    loads: Arc<load::Loads>,
+    metrics: Option<load::Metrics>,
     watchdog: Arc<Watchdog>,
 }
 
@@ -66,25 +76,31 @@ impl Prober {
             return Err(ProbeSetupError::NoRuntime);
         }
         sweep::raise_descriptors();
+        let loads = Arc::new(load::Loads::new(settings.load_every));
         Ok(Self {
             https: settings.https.clone().map(https::HttpsProber::new).transpose()?,
             ping: settings.ping.clone().map(ping::PingProber::new),
-            ssh: settings.ssh.clone().map(ssh::SshProber::new).transpose()?,
+            ssh: settings.ssh.clone().map(|ssh| ssh::SshProber::new(ssh, Arc::clone(&loads))).transpose()?,
+            metrics: load::Metrics::new(&settings, Arc::clone(&loads))?,
+            loads,
             watchdog: Watchdog::start(),
             settings,
         })
     }
 
     /// One round of `node`. It ends when its slowest probe does, at the latest with the longest time-out; dropping it
-    /// ends its probes.
+    /// ends its probes. From its first round on, the node's metrics are read beside them, where it has any.
     pub async fn round(&self, node: &Node) -> Round {
         let attention = self.watchdog.attend();
         let started = clock::now();
+        if let Some(metrics) = &self.metrics {
+            metrics.follow(&node.id);
+        }
         let mut probes: Vec<BoxFuture<'_, Observation>> = Vec::with_capacity(self.settings.observations_of(node));
         for address in &node.addresses {
             let address = *address;
             if let Some(https) = &self.https {
-                let probe = https.probe(address);
+                let probe = https.probe(node, address);
                 probes.push(Box::pin(self.observe(ProbeKind::Https, address, https.timeout(), probe)));
             }
             if let Some(ping) = &self.ping {
@@ -111,6 +127,20 @@ impl Prober {
         Some(anchors::ask(&self.settings.anchors, timeout).await)
     }
 
+    /// Takes the load figures that came in since they were last taken, of each node and source the newest.
+    #[must_use]
+    pub fn loads(&self) -> Vec<LoadFigure> {
+        self.loads.take()
+    }
+
+    /// Waits until every node that is read beside its rounds has come to a rate or cannot be read, a few seconds at the
+    /// most: for those who look once. A rate takes two looks, and the second comes a second after the first.
+    pub async fn loads_settled(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.settled().await;
+        }
+    }
+
     /// What a person should be told once: probes that this machine does not permit, and what to do about it.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
@@ -131,6 +161,9 @@ impl Prober {
         let overslept = clock.elapsed().saturating_sub(timeout);
         let lost = self.watchdog.lost_since(from).and(overslept).and(sight.delayed);
         let outcome = judged(sight.outcome, lost, timeout);
+        if let Some(figure) = sight.load {
+            self.loads.hear(figure);
+        }
         tracing::debug!(probe = kind.name(), %address, %outcome, total_us = sight.measured.total_us, "observed");
         Observation { probe: kind, address, at: clock::now(), outcome, measured: sight.measured }
     }
@@ -143,6 +176,10 @@ impl Observe for Prober {
 
     fn anchors(&self) -> BoxFuture<'_, Option<AnchorRound>> {
         Box::pin(self.anchors())
+    }
+
+    fn loads(&self) -> Vec<LoadFigure> {
+        self.loads()
     }
 }
 
@@ -159,11 +196,13 @@ struct Sight {
     measured: Measured,
     /// How long it waited for something of ours before it could begin.
     delayed: Duration,
+    /// What the node said that it carries.
+    load: Option<LoadFigure>,
 }
 
 impl Sight {
     fn of(outcome: Outcome, measured: Measured) -> Self {
-        Self { outcome, measured, delayed: Duration::ZERO }
+        Self { outcome, measured, delayed: Duration::ZERO, load: None }
     }
 }
 

@@ -119,7 +119,7 @@ impl PingProber {
         let echoes = side_by_side(echoes.collect()).await;
         let delayed = echoes.iter().map(|(_, delayed)| *delayed).max().unwrap_or_default();
         let (outcome, measured) = summary(echoes.into_iter().map(|(echo, _)| echo).collect(), clock);
-        Sight { outcome, measured, delayed }
+        Sight { outcome, measured, delayed, load: None }
     }
 
     /// As configured, but the last echo has at least half of the time to come back.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::model::NodeId;
+
 /// Why there can be no prober.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeSetupError {
@@ -12,6 +14,14 @@ pub enum ProbeSetupError {
         /// As configured.
         url: String,
         /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// The metrics_url of a node is none.
+    #[error("use metrics_url of node {node}: {why}")]
+    MetricsUrl {
+        /// Whose.
+        node: NodeId,
+        /// What is wrong.
         why: String,
     },
     /// No HTTP method.
@@ -65,6 +75,9 @@ pub enum ProbeSetupError {
     /// The ssh threads cannot be started.
     #[error("start a thread for ssh: {0}")]
     Thread(io::Error),
+    /// Edges are told as they are probed.
+    #[error("tell the edges to shed load: there is no [probes.https], whose name and port they would be told under")]
+    NoHttps,
     /// A programming mistake of ours.
     #[error("start probing outside a tokio runtime")]
     NoRuntime,

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, NamedGroup, PeerIncompatible, ProtocolVersion, RootCertStore,
+    SupportedProtocolVersion,
 };
 
 use super::phases;
@@ -23,11 +24,23 @@ use crate::model::{Fault, HttpsProbe, Outcome, OwnFault, Time, TlsFault};
 
 /// The configuration that all nodes' clients share.
 pub(super) fn config(settings: &HttpsProbe) -> Result<Arc<ClientConfig>, ProbeSetupError> {
-    let roots = match &settings.ca_file {
-        Some(path) => roots_in(path)?,
-        None => system_roots()?,
-    };
     let versions: &[_] = if settings.tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
+    with_roots(roots(settings.ca_file.as_deref())?, versions).map(Arc::new)
+}
+
+/// Who is trusted: those in `ca_file`, else those that the system trusts.
+pub(super) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ProbeSetupError> {
+    match ca_file {
+        Some(path) => roots_in(path),
+        None => system_roots(),
+    }
+}
+
+/// A configuration that trusts `roots`.
+pub(super) fn with_roots(
+    roots: RootCertStore,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, ProbeSetupError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(versions)
         .map_err(ProbeSetupError::Tls)?
@@ -35,7 +48,7 @@ pub(super) fn config(settings: &HttpsProbe) -> Result<Arc<ClientConfig>, ProbeSe
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// What a TLS error says, and the certificate's remaining days where it tells them.

@@ -4,19 +4,18 @@
 //! write, and the write is held back when something else stands there. `docs/registrars/exec.md` has the protocol.
 
 mod protocol;
-mod run;
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use self::protocol::{Request, applied, description, restore, sets};
-use self::run::{Ran, hushed, run};
 use super::{
     ApplyOutcome, BoxFuture, CompareAndSwap, Confirmation, Description, Footing, Granularity, Registrar,
     RegistrarError, ZoneReading,
 };
 use crate::model::{ExecSettings, SetKey};
+use crate::program::{Ran, hushed, run};
 use crate::rule::ApprovedPlan;
 
 /// One zone behind one program.
@@ -50,7 +49,7 @@ impl Exec {
     }
 
     async fn run(&self, request: &Request<'_>) -> Ran {
-        run(&self.settings, &request.to_bytes(), self.timeout).await
+        run(&self.settings, &[], &request.to_bytes(), self.timeout).await
     }
 
     async fn ask_sets(&self, op: &'static str, keys: &[SetKey]) -> Result<ZoneReading, RegistrarError> {

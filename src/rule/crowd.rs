@@ -30,6 +30,8 @@ pub(super) struct Crowd {
     pub(super) soft: Vec<NodeId>,
     /// Those of them that fall silent, and of which it is not yet known whether they are dead.
     pub(super) falling: Vec<NodeId>,
+    /// The first that came back from silence a moment ago: others that are silent may be about to.
+    pub(super) revived: Option<NodeId>,
     /// Those that are not well, for others to be compared with.
     pub(super) troubled: Vec<NodeId>,
     /// What stands in the way of every soft withdrawal, with its words: overload, trouble on the way, a common fault.
@@ -87,6 +89,7 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
         answering: Vec::new(),
         soft: Vec::new(),
         falling: Vec::new(),
+        revived: None,
         troubled: Vec::new(),
         state: State::Normal,
         room: Room::default(),
@@ -115,6 +118,10 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
         if silence.is_some() && !finding.hard && !is_reached(&policy.evidence, sight, node) {
             crowd.falling.push(id.clone());
         }
+        let revived = node.recent.revived_at.filter(|at| sight.now.since(*at) < policy.overload.cut_wait);
+        if crowd.revived.is_none() && silence.is_none() && revived.is_some() {
+            crowd.revived = Some(id.clone());
+        }
         if silence.is_some() || !matches!(finding.class, Evidence::Fine | Evidence::Suspect | Evidence::NoData) {
             crowd.troubled.push(id.clone());
         }
@@ -131,7 +138,9 @@ pub(super) fn look(light: &Light<'_>, memory: &Memory, pool: &Pool, of_pool: &mu
     } else if of_pool.overload_until.is_some_and(|until| sight.now >= until) {
         (of_pool.overload_since, of_pool.overload_until) = (None, None);
     }
-    if let (Some(since), Some(until), State::Normal) = (of_pool.overload_since, of_pool.overload_until, &crowd.state) {
+    // Figures that fall in the middle of an overload are its work: nodes that crash or collapse carry little.
+    let passing = matches!(crowd.state, State::Normal | State::PathTrouble(_));
+    if let (Some(since), Some(until), true) = (of_pool.overload_since, of_pool.overload_until, passing) {
         crowd.state = State::Overload(format!(
             "overloaded since {} s, and for another {} s unless it shows again",
             sight.now.since(since).as_secs(),

@@ -215,7 +215,10 @@ impl Recent {
 
     fn live(&mut self, at: Time) {
         self.life_at = self.life_at.max(Some(at));
-        if self.silence.is_some_and(|silence| at >= silence.since) {
+        if let Some(silence) = self.silence.filter(|silence| at >= silence.since) {
+            if silence.rounds >= 2 {
+                self.revived_at = Some(at);
+            }
             self.silence = None;
             self.asked = crate::model::Asked::default();
         }

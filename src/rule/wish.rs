@@ -140,7 +140,8 @@ impl Desk<'_> {
             }
             Evidence::Degraded => {
                 let since = recent.degraded?.since;
-                let whole = recent.service.is_some_and(|service| service.any.rounds >= STEADY);
+                // Of an overload three failures in a row are nothing out of the ordinary; over so long they are.
+                let whole = recent.service.is_some_and(|service| self.is_steady(&service.any));
                 lasts(Some(since)).then_some((words::DEGRADED, Worth::Soft { whole }, since))?
             }
             Evidence::Stressed | Evidence::Shedding | Evidence::Suspect | Evidence::Fine | Evidence::NoData => {
@@ -160,9 +161,12 @@ impl Desk<'_> {
         let kind = ActionKind::Withdraw;
         let why = explain::strikes(self.policy, memory);
         let convict = &self.policy.convict;
-        if !memory.strikes.iter().any(|strike| strike.is_from(convict)) {
+        let convicting = memory.strikes.iter().filter(|strike| strike.is_from(convict)).count();
+        if convicting * 2 < memory.strikes.len() {
+            // The others corroborate: most of it must be about what users get.
             let probes: Vec<&str> = convict.iter().map(|probe| probe.name()).collect();
-            let why = format!("{why}; it still serves: no strike came from {}", probes.join(" or "));
+            let many = if convicting == 0 { "no strike".to_owned() } else { format!("{convicting} of them") };
+            let why = format!("{why}; it still serves: {many} came from {}", probes.join(" or "));
             return Some(Wish::Tell(kind, Guard::StillServes, words::STRIKES, why));
         }
         // Strikes nominate, but what serves right now is not taken out; its next failing round will tell.
@@ -173,6 +177,9 @@ impl Desk<'_> {
             Some((Guard::StillServes, why))
         } else if classify::is_reached(&self.policy.evidence, self.sight, memory) {
             Some((Guard::Unconfirmed, format!("{why}; others reach it, so it is the way from here to there")))
+        } else if self.situation.can.relays && memory.recent.silence.is_some() {
+            // They will say, and if they see nothing either, its silence is hard evidence.
+            Some((Guard::Unconfirmed, format!("{why}; it is silent, and others are asked whether they reach it")))
         } else if !is_confirmed(memory) {
             Some((Guard::Vantage, format!("{why}; {UNANCHORED}")))
         } else {
@@ -185,18 +192,22 @@ impl Desk<'_> {
 
     fn worth_of_strikes(&self, memory: &NodeMemory) -> Worth {
         let recent = &memory.recent;
-        let limits = &self.policy.evidence;
-        let lasts = |span: &Streak| span.rounds >= STEADY && span.until.since(span.since) >= limits.silent_alone;
-        if recent.silence.as_ref().is_some_and(lasts) {
+        if recent.silence.is_some_and(|silence| self.is_steady(&silence)) {
             return Worth::Hard { confirmed: false };
         }
-        let steady = recent.service.filter(|service| service.any.rounds >= STEADY);
+        // Shorter than that, it may be a blip of the way there like those before it.
+        let steady = recent.service.filter(|service| self.is_steady(&service.any));
         match steady {
             Some(service) if service.failing == Failing::Refused => Worth::Hard { confirmed: true },
             Some(_) => Worth::Soft { whole: true },
             // Another process saw most of it, and all that is left of that are its strikes.
             None => self.worth_of_run(memory),
         }
+    }
+
+    /// Whether it has failed every time for long enough not to be chance.
+    fn is_steady(&self, streak: &Streak) -> bool {
+        streak.rounds >= STEADY && streak.until.since(streak.since) >= self.policy.evidence.silent_alone
     }
 
     /// What the strikes of failing rounds in a row are worth by themselves: for those who look once a minute, each time in

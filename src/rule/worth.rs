@@ -124,13 +124,24 @@ impl Desk<'_> {
             format!("the rest would carry {} (at most {} % is allowed)", percent(milli), limits.room_percent)
         };
         if !confirmed {
+            if let Some(other) = &crowd.revived {
+                // What made several silent together may have been between them and us, and end for all of them.
+                let why = format!("nobody else could confirm it, and {other} has just come back from silence itself");
+                return Refused::quietly(Guard::Peers, why);
+            }
             if crowd.is_overloaded() {
                 let why = "nobody else could confirm it, and the pool is overloaded".to_owned();
                 return Refused::aloud(Guard::Overload, why);
             }
+            // Of many that are silent, some must not leave because there is room for just so many: what holds for one of
+            // them holds for all.
+            let gone: BTreeSet<NodeId> = crowd.serving.iter().filter(|id| !crowd.answers(id)).cloned().collect();
+            let after = crowd.room.after(&gone.union(&without).cloned().collect(), 100);
             return match after {
                 Some(milli) if milli > room => {
-                    Refused::aloud(Guard::Unconfirmed, format!("nobody else could confirm it, and {}", too_much(milli)))
+                    let why =
+                        format!("nobody else could confirm it, and without all that do not answer {}", too_much(milli));
+                    Refused::aloud(Guard::Unconfirmed, why)
                 }
                 Some(_) => Ok(()),
                 None => {
@@ -270,13 +281,16 @@ impl Desk<'_> {
         lives.len() > 1 && lives.values().any(|lives| !lives)
     }
 
-    /// Whether the trouble of the window is this node's alone, and now and then: an overload strikes all, if the weakest
-    /// first, and once it strikes it does so in every minute.
+    /// Whether the trouble that nominates the node is its own alone, and now and then: an overload strikes all, if the
+    /// weakest first, and once it strikes it does so in every minute.
     fn is_sporadic(&self, node: &NodeId) -> bool {
         if self.findings.of(node).is_none_or(Finding::is_soft) {
             return false;
         }
-        let few = |memory: &NodeMemory| memory.strikes.len() <= self.policy.strikes as usize / 4;
-        self.crowd.serving.iter().filter(|id| *id != node).all(|id| self.nodes.get(id).is_none_or(few))
+        let strikes = self.nodes.get(node).map_or(&[][..], |memory| memory.strikes.as_slice());
+        let nominating = strikes.len().saturating_sub(self.policy.strikes.max(1) as usize);
+        let Some(since) = strikes.get(nominating).map(|strike| strike.at) else { return true };
+        let spared = |memory: &NodeMemory| memory.strikes.last().is_none_or(|strike| strike.at < since);
+        self.crowd.serving.iter().filter(|id| *id != node).all(|id| self.nodes.get(id).is_none_or(spared))
     }
 }

@@ -4,6 +4,7 @@
 //! A recording cannot say what would have happened after a decision that was not made. This can, as far as its assumptions
 //! go: they are in [`Model`], one by one, to be varied.
 
+mod builtin;
 mod expect;
 mod noise;
 mod outcome;
@@ -17,6 +18,7 @@ mod steering;
 mod trace;
 mod world;
 
+pub use builtin::BUILTIN;
 pub use expect::{Check, check};
 pub use noise::Noise;
 pub use outcome::{Death, Done, Outcome, Sample};

@@ -77,6 +77,12 @@ pub struct Reasoned {
 }
 
 impl Reasoned {
+    /// Whether it only goes on with what was done before.
+    #[must_use]
+    pub fn is_renewal(&self) -> bool {
+        self.rule == "L3.renew"
+    }
+
     pub(super) fn plain(what: Move) -> Self {
         Self { what, rule: String::new(), why: String::new() }
     }

@@ -37,6 +37,8 @@ pub struct Report {
     pub changes: Vec<Outcome>,
     /// What could not be done, for people.
     pub failures: Vec<String>,
+    /// Nodes that could not be told what was wanted of them after it, for people.
+    pub untold: Vec<String>,
 }
 
 /// What became of one plan.
@@ -54,7 +56,7 @@ pub struct Outcome {
 
 impl Report {
     /// This report as the last of several that belong together, `earlier` being those before it. What failed earlier was
-    /// tried again since, so only what failed now did.
+    /// tried again since, so only what failed now did; nodes are told again much later.
     #[must_use]
     pub fn after(mut self, earlier: Self) -> Self {
         fn before<T>(list: &mut Vec<T>, mut earlier: Vec<T>) {
@@ -65,6 +67,7 @@ impl Report {
         before(&mut self.judgement.strikes, earlier.judgement.strikes);
         before(&mut self.settled, earlier.settled);
         before(&mut self.changes, earlier.changes);
+        before(&mut self.untold, earlier.untold);
         Self { held_before: earlier.held_before, ..self }
     }
 }
@@ -78,6 +81,11 @@ impl Outcome {
 }
 
 impl Report {
+    /// Everything that could not be done, for people.
+    pub fn shortcomings(&self) -> impl Iterator<Item = &String> {
+        self.failures.iter().chain(&self.untold)
+    }
+
     /// Changes that the registrar holds by now and the name servers are to show: the intent and the plan.
     pub fn to_prove(&self) -> impl Iterator<Item = (i64, &Plan)> {
         let written = |outcome: &&Outcome| outcome.is_written();

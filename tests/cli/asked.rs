@@ -28,3 +28,12 @@ fn wrong_names_and_numbers() {
         "zone restore 7",
     ]));
 }
+
+#[test]
+fn a_simulated_hour() {
+    let stage = Stage::new();
+    assert_snapshot!(stage.session(&[
+        "simulate 01-silent-death --seed 2 --no-shed --against nothing,classic",
+        "simulate 06-overload-150 --policy classic --check"
+    ]));
+}

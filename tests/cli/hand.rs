@@ -45,6 +45,7 @@ fn pins() {
         "status slice1 --json",
         "pin slice2 out --for 30m --reason 'moving racks'",
         "pin slice3 out --for 30m --reason 'one too many'",
+        "pin slice3 out --for 30m --reason 'one too many' --force",
         "once",
         "status",
         "status slice2",

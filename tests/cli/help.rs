@@ -17,6 +17,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "pin",
     "unpin",
     "judge",
+    "simulate",
     "backtest",
     "export",
     "check",

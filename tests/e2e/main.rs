@@ -19,6 +19,7 @@ mod floor;
 mod isolated;
 mod killed;
 mod name_server;
+mod relays;
 mod service;
 mod watch;
 mod world;

@@ -179,12 +179,17 @@ refresh = \"2s\"
     /// `witness run` in its own place, after it has seen enough to act.
     pub(crate) fn watch(&self, settings: &Settings) -> Watch {
         let watch = Watch::run(self.network(), self.configuration(settings));
+        Self::wait_until_well(&watch);
+        watch
+    }
+
+    /// Waits until it has seen all four nodes well.
+    pub(crate) fn wait_until_well(watch: &Watch) {
         watch.wait("every node is seen to be well", |status| {
             let nodes = status["nodes"].as_array()?;
             let well = nodes.iter().all(|node| node["verdict"] == "healthy" && node["standing"] == "serving");
             (nodes.len() == 4 && well && status["fleet"] == "normal").then_some(())
         });
-        watch
     }
 
     /// Waits until exactly these nodes are in the zone, under every name, and nothing else has changed. On the way

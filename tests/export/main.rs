@@ -162,7 +162,14 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             },
             memory,
         );
-        let record = TickRecord { rounds, anchors, request, judgement: ruling.judgement.clone() };
+        let record = TickRecord {
+            rounds,
+            loads: Vec::new(),
+            asks: Vec::new(),
+            anchors,
+            request,
+            judgement: ruling.judgement.clone(),
+        };
         ledger.record_tick(&record).unwrap();
         for plan in &ruling.plans {
             let sets = published.get_mut(&plan.plan().pool).unwrap();

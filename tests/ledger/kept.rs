@@ -107,6 +107,8 @@ fn record(step: Step, memory: &mut Memory, latest: &mut BTreeMap<usize, NodeJudg
     memory.holds = step.holds.clone();
     TickRecord {
         rounds: step.rounds,
+        loads: Vec::new(),
+        asks: Vec::new(),
         anchors: None,
         request: None,
         judgement: Judgement {

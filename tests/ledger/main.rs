@@ -7,6 +7,7 @@ mod crash;
 mod files;
 mod kept;
 mod leases;
+mod loads;
 mod narrated;
 mod pruned;
 mod rates;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use witness::ledger::{EventKind, HistoryQuery, Ledger, LedgerError, LedgerHandle, Reader, ReaderHandle};
-use witness::model::{IntentState, Memory, Time};
+use witness::model::{Evidence, IntentState, Memory, Time};
 
 use crate::world::{name, node, place, plan, sets, tick, ticked};
 
@@ -161,7 +161,7 @@ pub(crate) fn a_pin() -> witness::model::Pin {
     }
 }
 
-/// What the saved databases hold: see `fixtures/ledger/README.md`.
+/// What the saved databases hold: see `fixtures/ledger/README.md`. Only what every schema has a place for.
 fn fill(ledger: &mut Ledger) -> Memory {
     let ids = ticked(ledger, 0..14);
     let intent = ledger.intend(ids[3], Time(1), &plan(0)).unwrap();
@@ -174,6 +174,14 @@ fn fill(ledger: &mut Ledger) -> Memory {
     ledger.save_reading(&name("files"), Time(1), &sets(0..4)).unwrap();
     ledger.pin(&a_pin()).unwrap();
     ledger.memory().unwrap()
+}
+
+/// A chain without what the first schema had no place for.
+fn of_old(chain: Option<witness::ledger::Chain>) -> Option<witness::ledger::Chain> {
+    let mut chain = chain?;
+    chain.judgement.fleet_because = None;
+    chain.nodes.iter_mut().for_each(|node| node.judged.evidence = Evidence::NoData);
+    Some(chain)
 }
 
 #[test]
@@ -206,7 +214,7 @@ fn every_released_schema_is_upgraded() {
         };
         assert_eq!(ledger.view().history(&everything).unwrap(), fresh.view().history(&everything).unwrap());
         for id in 1..=14 {
-            assert_eq!(ledger.view().chain(id, None).unwrap(), fresh.view().chain(id, None).unwrap());
+            assert_eq!(of_old(ledger.view().chain(id, None).unwrap()), of_old(fresh.view().chain(id, None).unwrap()));
         }
         assert_eq!(ledger.view().snapshot(1).unwrap(), fresh.view().snapshot(1).unwrap());
         ledger.view().integrity().unwrap();

@@ -130,6 +130,8 @@ pub(crate) fn tick(number: i64, nodes: usize, memory: &mut Memory) -> TickRecord
     memory.last = Some(now.clone());
     TickRecord {
         rounds,
+        loads: Vec::new(),
+        asks: Vec::new(),
         anchors: Some(AnchorRound { at: Time(at - 500), ok: 3, of: 3 }),
         request: None,
         judgement: Judgement {

@@ -6,9 +6,13 @@
 
 mod cancel;
 mod https;
+mod load;
+mod load_ssh;
 mod namespaces;
 mod own_trouble;
 mod ping;
+mod relay;
+mod shed;
 mod ssh;
 mod starvation;
 mod support;

@@ -93,7 +93,7 @@ fn settings(ca: &Authority) -> ProbeSettings {
         https: Some(https),
         ping: Some(ping_settings(2)),
         ssh: Some(SshProbe { timeout: ms(1500), ..ssh_settings(22, SshLevel::Banner) }),
-        anchors: Vec::new(),
+        ..ProbeSettings::default()
     }
 }
 

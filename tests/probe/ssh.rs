@@ -29,7 +29,7 @@ fn note(seen: &Observation) -> &str {
     seen.measured.note.as_deref().unwrap_or_default()
 }
 
-fn login(sshd: &Sshd, command: &str) -> SshProbe {
+pub(crate) fn login(sshd: &Sshd, command: &str) -> SshProbe {
     let login = SshLogin { user: user(), key_file: Some(sshd.user_key()), command: command.to_owned() };
     SshProbe { login: Some(login), ..ssh_settings(sshd.port, SshLevel::Login) }
 }

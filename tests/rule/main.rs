@@ -254,9 +254,12 @@ fn failures_of_probes_that_may_not_convict_are_held_with_one_alert() {
     let later = world.ticks(1, 60, &[ssh, FINE, FINE, FINE]);
     assert_eq!(actions(&later), Vec::<String>::new(), "told once");
     assert_eq!(world.in_dns().len(), 4);
-    // One strike from a probe that may convict is enough.
-    let https = world.ticks(1, 60, &[Sees::Only(ProbeKind::Https), FINE, FINE, FINE]);
-    assert_eq!(actions(&https), ["withdraw n1 S2.strikes"]);
+    // Half of them must come from a probe that may convict, the others corroborate.
+    let https = Sees::Only(ProbeKind::Https);
+    let few = world.ticks(4, 60, &[https, FINE, FINE, FINE]);
+    assert_eq!(holds(&few), ["withdraw n1 still-serves"]);
+    let half = world.ticks(1, 60, &[https, FINE, FINE, FINE]);
+    assert_eq!(actions(&half), ["withdraw n1 S2.strikes"]);
 }
 
 #[test]

@@ -318,6 +318,20 @@ fn a_pin_is_asked_for_once_an_interval() {
 }
 
 #[test]
+fn a_pin_out_waits_while_the_others_could_not_carry_it() {
+    let mut world = warm();
+    world.carries = Some(70);
+    world.ticks(4, 10, &[FINE]);
+    world.pin("n1", PinState::Out);
+    let judged = world.ticks(1, 10, &[FINE]);
+    assert_eq!(holds(&judged), ["withdraw n1 capacity"]);
+    assert!(judged.holds[0].why.contains("the rest would carry 93"), "{}", judged.holds[0].why);
+    world.carries = Some(50);
+    world.ticks(12, 10, &[FINE]);
+    assert!(world.out("n1").is_some(), "{:?}", world.in_dns());
+}
+
+#[test]
 fn a_pin_in_overtakes_a_withdrawal_that_has_not_landed() {
     for state in [PinState::In, PinState::Ignore] {
         let mut world = warm();

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use witness::model::{
-    AnchorRound, ClockReading, Fault, Fleet, Judgement, Measured, Memory, Name, Node, NodeId, Observation, Outcome,
-    Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, RecordType, Request, Round, SetKey,
-    Stage, Time,
+    AnchorRound, ClockReading, Fault, Fleet, Judgement, LoadFigure, LoadSource, Measured, Memory, Name, Node, NodeId,
+    Observation, Outcome, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, RecordType,
+    Request, Round, SetKey, Stage, Time,
 };
 use witness::model::{NodeJudgement, Situation};
 use witness::rule::{Ruling, judge, sets_of};
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) follows: bool,
     pub(crate) readable: bool,
     pub(crate) with_foreign: bool,
+    /// What each node says it carries, percent of its 1 Gbit/s; none where none says anything.
+    pub(crate) carries: Option<u64>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -86,6 +88,7 @@ impl World {
             follows: true,
             readable: true,
             with_foreign: true,
+            carries: None,
         };
         world.publish_all();
         world
@@ -182,13 +185,28 @@ impl World {
     /// The same, the anchors having been asked at `asked`.
     pub(crate) fn judge_at(&self, rounds: &[Round], request: Option<&Request>, asked: Time) -> Ruling {
         let nothing = BTreeMap::new();
+        let says = |node: &NodeId| LoadFigure {
+            node: node.clone(),
+            at: self.clock.wall,
+            source: LoadSource::Health,
+            tx_bps: self.carries.map(|percent| percent * 10_000_000),
+            capacity_bps: Some(1_000_000_000),
+            active: None,
+            shed_step: None,
+            load1_milli: None,
+            ncpu: None,
+            psi_cpu10_milli: None,
+            psi_io10_milli: None,
+            listen_overflows: None,
+        };
+        let loads: Vec<LoadFigure> = self.carries.iter().flat_map(|_| self.fleet.nodes.keys().map(says)).collect();
         let situation = Situation {
             now: self.clock.clone(),
             just_started: self.just_started,
             fleet: &self.fleet,
             rounds,
             sightings: None,
-            loads: &[],
+            loads: &loads,
             asks: &[],
             can: Default::default(),
             anchors: self.anchors.map(|(ok, of)| AnchorRound { at: asked, ok, of }),

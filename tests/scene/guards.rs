@@ -268,3 +268,63 @@ fn another_witness_confirms_or_vetoes() {
     // It does not know either: as if it were not there.
     assert!(with_vote("nodata", 8).when("withdraw", "n2").unwrap() - DIES >= 38_000);
 }
+
+#[test]
+fn who_comes_back_first_does_not_make_room_for_the_withdrawal_of_the_others() {
+    // Most are out of sight, too many to act on; then they come back, one a moment before the other.
+    let looks = |node: usize, now| {
+        let until = DIES + LONG + 2_000 * node as i64;
+        if (2..=6).contains(&node) && (DIES..until).contains(&now) { Looks::CutOff } else { Looks::Fine }
+    };
+    let story = Scene::of(8, looks).run(DIES + 2 * LONG);
+    taken(&story, &[]);
+    held(&story, "n6", "unconfirmed");
+    held(&story, "n6", "peers");
+}
+
+#[test]
+fn some_of_many_silent_nodes_do_not_leave_because_there_is_room_for_some() {
+    let load = |percent: u64| {
+        let silent = |node: usize, now: i64| (2..=6).contains(&node) && now >= DIES;
+        let looks = move |node, now| if silent(node, now) { Looks::CutOff } else { Looks::Fine };
+        Scene::of(8, looks).with_load(move |_, _| percent).run(DIES + LONG)
+    };
+    let story = load(50);
+    taken(&story, &[]);
+    held(&story, "n2", "unconfirmed");
+    // Three could carry it all: then it does no harm were it wrong.
+    assert_eq!(load(30).withdrawn().len(), 2, "as many as max_withdrawn lets go");
+}
+
+#[test]
+fn figures_that_fall_in_an_overload_do_not_make_it_trouble_on_the_way() {
+    // Full, then a port that is refused while the others are full still, and their figures collapse.
+    let looks = |node, now| match node {
+        2 if now >= DIES + 80_000 => Looks::Refused,
+        _ if now >= DIES => Looks::Full,
+        _ => Looks::Fine,
+    };
+    let load = |_, now: i64| {
+        if now < DIES {
+            90
+        } else if now < DIES + 60_000 {
+            100
+        } else {
+            40
+        }
+    };
+    let story = Scene::of(4, looks).with_load(load).run(DIES + 80_000 + 100_000);
+    taken(&story, &[]);
+    held(&story, "n2", "overload");
+    assert!(!story.fleet.contains("path-trouble"), "{:?}", story.fleet);
+}
+
+#[test]
+fn a_blip_after_three_others_is_no_steady_failure() {
+    // Each lasts long enough for three failing fast rounds; two nodes have theirs at other times.
+    let blip = |node: usize, now: i64| (now - node as i64 * 300_000).rem_euclid(600_000) < 14_000 && now > DIES;
+    let looks = move |node, now| if matches!(node, 2 | 3) && blip(node, now) { Looks::CutOff } else { Looks::Fine };
+    let story = Scene::of(4, looks).run(3_600_000);
+    taken(&story, &[]);
+    held(&story, "n2", "capacity");
+}

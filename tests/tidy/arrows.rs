@@ -7,6 +7,8 @@
 //!     │
 //!   tick, replay                                the shell: gather, judge, act
 //!     │         └──────────────┐
+//!   relay  shed                                 have nodes do something
+//!     │
 //!   probe  registrar  ledger  dns  config       wires to the world
 //!     │         ·(ApprovedPlan)│
 //!     │         ▼              │
@@ -30,10 +32,15 @@ const TABLE: &[(&str, &[&str])] = &[
     // Wires. They do not know the rule, nor each other.
     ("dns", &["model", "clock"]),
     ("probe", &["model", "clock"]),
+    // Runs a program once.
+    ("program", &["model"]),
+    // Have nodes look at each other, and shed load.
+    ("relay", &["model", "clock", "probe"]),
+    ("shed", &["model", "probe", "program"]),
     ("ledger", &["model", "clock", "crash"]),
     ("config", &["model", "clock"]),
     // Asks name servers and sends them updates.
-    ("registrar", &["model", "clock", "crash", "dns"]),
+    ("registrar", &["model", "clock", "crash", "dns", "program"]),
     // The shell.
     ("exit", &["model"]),
     // Places to die at in tests: knows nobody.
@@ -42,11 +49,30 @@ const TABLE: &[(&str, &[&str])] = &[
     ("publish", &["model", "clock", "dns", "ledger"]),
     ("tick", &["model", "clock", "crash", "rule", "dns", "probe", "ledger", "registrar", "config", "publish"]),
     ("replay", &["model", "rule", "config"]),
+    // A world around a replay.
+    ("sim", &["model", "replay", "config"]),
+    ("plot", &["model", "sim"]),
     // Drives a replay and holds it against what was recorded.
     ("backtest", &["model", "replay"]),
     // Writes what a simulation would: a trace.
     ("export", &["model", "ledger", "sim"]),
-    ("daemon", &["model", "clock", "dns", "probe", "ledger", "registrar", "config", "tick", "publish", "exit"]),
+    (
+        "daemon",
+        &[
+            "model",
+            "clock",
+            "dns",
+            "probe",
+            "relay",
+            "shed",
+            "ledger",
+            "registrar",
+            "config",
+            "tick",
+            "publish",
+            "exit",
+        ],
+    ),
     ("check", &["*"]),
     ("demo", &["*"]),
     ("cli", &["*"]),

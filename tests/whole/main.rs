@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod load;
+mod relays;
+mod shed;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -1,16 +1,18 @@
 //! The ssh probe: a banner, a key exchange with a checked host key, or a login with a command.
 //!
 //! Connecting and waiting for the banner is done here, without the library: a server that accepts and says nothing
-//! costs a socket and no session. What comes after the banner runs on [`threads`].
+//! costs a socket and no session. What comes after the banner runs on [`threads`]. Relays use the same sessions, and have
+//! the server connect to somebody else instead of running a command.
 
 mod known_hosts;
+mod reach;
 mod session;
 mod threads;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,10 +24,11 @@ use tokio::time::{Instant, timeout_at};
 use self::known_hosts::{Family, KnownHosts};
 use self::session::{Errand, Expected, Report};
 use self::threads::Threads;
+use super::load::{Asked, Loads};
 use super::setup::ProbeSetupError;
 use super::{Sight, brief, trouble};
 use crate::clock::Stopwatch;
-use crate::model::{Fault, Measured, Node, Outcome, OwnFault, SshLevel, SshLogin, SshProbe, Stage};
+use crate::model::{AskOutcome, Fault, Measured, Node, Outcome, OwnFault, SshLevel, SshLogin, SshProbe, Stage};
 
 /// Probes ssh.
 #[derive(Debug)]
@@ -37,10 +40,12 @@ pub(super) struct SshProber {
     threads: Option<Threads>,
     /// Which kind of key an address has shown that was the pinned one, where it was not the first choice.
     kinds: Mutex<BTreeMap<IpAddr, Family>>,
+    /// Who is asked what it carries, where logging in is part of the probe.
+    asked: Asked,
 }
 
 impl SshProber {
-    pub(super) fn new(settings: SshProbe) -> Result<Self, ProbeSetupError> {
+    pub(super) fn new(settings: SshProbe, loads: Arc<Loads>) -> Result<Self, ProbeSetupError> {
         let login = match settings.level {
             SshLevel::Login => Some(Arc::new(checked(settings.login.clone())?)),
             SshLevel::Banner | SshLevel::Handshake => None,
@@ -50,7 +55,7 @@ impl SshProber {
         };
         let known_hosts = settings.known_hosts.as_ref().map(read).transpose()?;
         let threads = (settings.level > SshLevel::Banner).then(Threads::start).transpose()?;
-        Ok(Self { settings, login, known_hosts, threads, kinds: Mutex::default() })
+        Ok(Self { settings, login, known_hosts, threads, kinds: Mutex::default(), asked: Asked::new(loads) })
     }
 
     /// For everything.
@@ -59,49 +64,60 @@ impl SshProber {
     }
 
     /// One look at `address` of `node`.
-    ///
+    pub(super) async fn probe(&self, node: &Node, address: IpAddr) -> Sight {
+        self.look(node, address, None).await.sight
+    }
+
+    /// Logs in at `address` of `node` and has it connect to `target`: what came of that, and how the rest went. Unknown
+    /// whenever the node's own session failed, or could not be judged.
+    pub(super) async fn reach(&self, node: &Node, address: IpAddr, target: SocketAddr) -> (AskOutcome, Sight) {
+        let Look { sight, reached, .. } = self.look(node, address, Some(target)).await;
+        let outcome = match (sight.outcome, reached) {
+            (Outcome::Inconclusive(_), _) | (_, None) => AskOutcome::Unknown,
+            (Outcome::Passed | Outcome::Failed(_), Some(reached)) => reached,
+        };
+        (outcome, sight)
+    }
+
     /// A pin does not say what kind of key it is of, and a server with several kinds shows the one asked for first. So a
     /// key that is not the pinned one is believed only when the server has no other kind that is.
-    pub(super) async fn probe(&self, node: &Node, address: IpAddr) -> Sight {
+    async fn look(&self, node: &Node, address: IpAddr, target: Option<SocketAddr>) -> Look {
         let clock = Stopwatch::start();
         let end = Instant::now() + self.settings.timeout;
         let expected = self.expected(node, address);
         let mut families = self.preferred(&expected, address);
-        let mut first: Option<Sight> = None;
+        let mut first: Option<Look> = None;
+        let asking = target.is_none() && self.login.is_some() && self.asked.is_due(&node.id);
         loop {
-            let (sight, shown) = self.attempt(address, &expected, &families, clock, end).await;
-            let changed = sight.outcome == Outcome::Failed(Fault::HostKey);
+            let call = Call { address, expected: &expected, families: &families, target, asking, clock, end };
+            let mut look = self.attempt(&call).await;
+            look.sight.load = look.printed.take().and_then(|printed| self.asked.figure(&node.id, &printed));
+            let (changed, shown) = (look.sight.outcome == Outcome::Failed(Fault::HostKey), look.shown);
             if changed && matches!(expected, Expected::Pinned(_)) {
                 families.retain(|family| Some(*family) != shown);
-                let first = first.get_or_insert(sight);
+                let first = first.get_or_insert(look);
                 if families.is_empty() || shown.is_none() {
-                    return std::mem::replace(first, Sight::of(Outcome::Passed, Measured::default()));
+                    return std::mem::replace(first, Look::of(Outcome::Passed, Measured::default()));
                 }
                 continue;
             }
             return match (first, shown) {
                 (Some(_), Some(family)) => {
                     self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(address, family);
-                    sight
+                    look
                 }
                 (Some(first), None) => first,
-                (None, _) => sight,
+                (None, _) => look,
             };
         }
     }
 
-    async fn attempt(
-        &self,
-        address: IpAddr,
-        expected: &Expected,
-        families: &[Family],
-        clock: Stopwatch,
-        end: Instant,
-    ) -> (Sight, Option<Family>) {
+    async fn attempt(&self, call: &Call<'_>) -> Look {
+        let Call { address, expected, families, target, asking, clock, end } = *call;
         let mut measured = Measured::default();
         let ended = |outcome, measured: Measured, note: Option<String>| {
             let note = note.as_deref().map(brief).or(measured.note.clone());
-            (Sight::of(outcome, Measured { total_us: clock.micros(), note, ..measured }), None)
+            Look::of(outcome, Measured { total_us: clock.micros(), note, ..measured })
         };
         let troubled =
             |error: &io::Error, stage| trouble::of_io(error, address, stage).unwrap_or(Outcome::Failed(Fault::Reset));
@@ -139,15 +155,19 @@ impl SshProber {
             families: families.to_vec(),
             expected: expected.clone(),
             login: self.login.clone(),
+            asking,
+            target,
             clock,
             timeout: self.settings.timeout,
             end,
         };
-        let Report { outcome, secure_us, shown, note, delayed, .. } = threads.run(errand, place).await;
+        let Report { outcome, secure_us, passed_us, shown, note, printed, reached, delayed, .. } =
+            threads.run(errand, place).await;
         measured.secure_us = secure_us;
-        measured.total_us = clock.micros();
+        // What came after it had passed is no part of it.
+        measured.total_us = passed_us.unwrap_or_else(|| clock.micros());
         measured.note = note.or(Some(banner));
-        (Sight { outcome, measured, delayed }, shown)
+        Look { sight: Sight { outcome, measured, delayed, load: None }, shown, reached, printed }
     }
 
     fn expected(&self, node: &Node, address: IpAddr) -> Expected {
@@ -176,6 +196,37 @@ impl SshProber {
             Family::ALL.into_iter().partition(|family| likely.contains(family));
         families.extend(others);
         families
+    }
+}
+
+/// What one look is to do.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    address: IpAddr,
+    expected: &'a Expected,
+    /// Which kinds of host keys to ask for, best first.
+    families: &'a [Family],
+    target: Option<SocketAddr>,
+    /// Whether to ask what the machine carries, after all has passed.
+    asking: bool,
+    clock: Stopwatch,
+    end: Instant,
+}
+
+/// What one look brings back.
+struct Look {
+    sight: Sight,
+    /// The kind of key that the server showed.
+    shown: Option<Family>,
+    /// What came of connecting to a target, where it came to that.
+    reached: Option<AskOutcome>,
+    /// What the machine printed of what it carries, where it was asked.
+    printed: Option<Vec<u8>>,
+}
+
+impl Look {
+    fn of(outcome: Outcome, measured: Measured) -> Self {
+        Self { sight: Sight::of(outcome, measured), shown: None, reached: None, printed: None }
     }
 }
 

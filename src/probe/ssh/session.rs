@@ -1,10 +1,10 @@
-//! One SSH session: key exchange, host key, login, command, each as far as asked.
+//! One SSH session: key exchange, host key, login, and a command or a connection to somewhere else, each as far as asked.
 //!
 //! Runs on the SSH threads only. libssh2 is told not to block and says by a code that it would have; then the socket is
 //! waited for and the same call made again.
 
 use std::io::{self, Read as _};
-use std::net::{self, Shutdown};
+use std::net::{self, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use socket2::SockRef;
 use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, Session};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::known_hosts::{Family, Known, fingerprint};
+use super::reach::reach;
 use crate::clock::Stopwatch;
-use crate::model::{Fault, Fingerprint, Outcome, OwnFault, SshLogin, Stage};
-use crate::probe::brief;
+use crate::model::{AskOutcome, Fault, Fingerprint, Outcome, OwnFault, SshLogin, Stage};
 use crate::probe::starvation::Lost;
+use crate::probe::{brief, load};
 
 /// What to do on an open connection whose banner has been seen and not read.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ pub(super) struct Errand {
     pub(super) expected: Expected,
     /// None: no further than the host key.
     pub(super) login: Option<Arc<SshLogin>>,
+    /// Whether to ask what the machine carries, after all has passed.
+    pub(super) asking: bool,
+    /// Where the server is to connect to after the login, instead of running the command.
+    pub(super) target: Option<SocketAddr>,
     /// Started with the probe.
     pub(super) clock: Stopwatch,
     pub(super) timeout: Duration,
@@ -53,9 +58,15 @@ pub(super) struct Report {
     pub(super) outcome: Outcome,
     /// When the key exchange was done, since the probe started.
     pub(super) secure_us: Option<u32>,
+    /// When everything that decides had passed, the same.
+    pub(super) passed_us: Option<u32>,
+    /// What the machine printed of what it carries.
+    pub(super) printed: Option<Vec<u8>>,
     /// The kind of key that the server showed.
     pub(super) shown: Option<Family>,
     pub(super) note: Option<String>,
+    /// What came of connecting to the target; none where it did not come to that.
+    pub(super) reached: Option<AskOutcome>,
     /// How long it had to wait for a place.
     pub(super) delayed: Duration,
     /// How much of its time its thread did not have.
@@ -67,8 +78,11 @@ impl Report {
         Self {
             outcome,
             secure_us: None,
+            passed_us: None,
+            printed: None,
             shown: None,
             note: Some(note.to_owned()),
+            reached: None,
             delayed: Duration::ZERO,
             lost: Lost::default(),
         }
@@ -76,26 +90,38 @@ impl Report {
 }
 
 /// Why a session ended early.
-struct Stop(Outcome, String);
+pub(super) struct Stop(pub(super) Outcome, pub(super) String);
 
 /// What has been reached, for the report of a session that is cut off.
-struct Progress {
+pub(super) struct Progress {
     stage: Stage,
     asking_agent: bool,
     secure_us: Option<u32>,
+    passed_us: Option<u32>,
+    printed: Option<Vec<u8>>,
     shown: Option<Family>,
-    note: Option<String>,
+    pub(super) note: Option<String>,
+    pub(super) reached: Option<AskOutcome>,
 }
 
 /// Runs `errand` until it is done or its time is up.
 pub(super) async fn run(errand: Errand) -> Report {
     let end = errand.end;
-    let mut progress =
-        Progress { stage: Stage::Handshake, asking_agent: false, secure_us: None, shown: None, note: None };
+    let mut progress = Progress {
+        stage: Stage::Handshake,
+        asking_agent: false,
+        secure_us: None,
+        passed_us: None,
+        printed: None,
+        shown: None,
+        note: None,
+        reached: None,
+    };
     let ended = timeout_at(end, through(errand, &mut progress)).await;
     let (outcome, note) = match ended {
         Ok(Ok(())) => (Outcome::Passed, progress.note),
         Ok(Err(Stop(outcome, note))) => (outcome, Some(note)),
+        Err(_) if progress.passed_us.is_some() => (Outcome::Passed, progress.note),
         Err(_) if progress.asking_agent => {
             (Outcome::Inconclusive(OwnFault::Unavailable), Some("the ssh agent did not answer".to_owned()))
         }
@@ -104,17 +130,25 @@ pub(super) async fn run(errand: Errand) -> Report {
     Report {
         outcome,
         secure_us: progress.secure_us,
+        passed_us: progress.passed_us,
+        printed: progress.printed,
         shown: progress.shown,
         note: note.as_deref().map(brief),
+        reached: progress.reached,
         delayed: Duration::ZERO,
         lost: Lost::default(),
     }
 }
 
 async fn through(errand: Errand, progress: &mut Progress) -> Result<(), Stop> {
-    let Errand { stream, families, expected, login, clock, .. } = errand;
+    let Errand { stream, families, expected, login, target, asking, clock, timeout, .. } = errand;
     let line = Line::open(stream, &families)?;
-    match along(&line, &expected, login.as_deref(), clock, progress).await {
+    let task = match (&login, target) {
+        (None, _) => Task::HostKey,
+        (Some(login), None) => Task::Command(login),
+        (Some(login), Some(target)) => Task::Reach(login, target, timeout),
+    };
+    match along(&line, &expected, task, asking, clock, progress).await {
         // The library does not tell a connection that ended from one that makes no sense.
         Err(Stop(Outcome::Failed(Fault::Protocol), why)) if line.is_closed() => {
             Err(Stop(Outcome::Failed(Fault::Reset), why))
@@ -123,10 +157,21 @@ async fn through(errand: Errand, progress: &mut Progress) -> Result<(), Stop> {
     }
 }
 
+/// How far a session goes.
+enum Task<'a> {
+    /// To the host key.
+    HostKey,
+    /// Through the login's command.
+    Command(&'a SshLogin),
+    /// To a connection that the server makes, within this long for everything.
+    Reach(&'a SshLogin, SocketAddr, Duration),
+}
+
 async fn along(
     line: &Line,
     expected: &Expected,
-    login: Option<&SshLogin>,
+    task: Task<'_>,
+    asking: bool,
     clock: Stopwatch,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
@@ -137,11 +182,20 @@ async fn along(
     progress.shown = Family::of(key);
     progress.note = Some(accept(key, expected)?);
 
-    if let Some(login) = login {
+    if let Task::Command(login) | Task::Reach(login, ..) = task {
         progress.stage = Stage::Login;
         log_in(line, login, progress).await?;
         progress.stage = Stage::Command;
-        run_command(line, &login.command).await?;
+    }
+    match task {
+        Task::HostKey => {}
+        Task::Command(login) => run_command(line, &login.command).await?,
+        Task::Reach(_, target, timeout) => reach(line, target, timeout, progress).await?,
+    }
+    progress.passed_us = Some(clock.micros());
+    if asking {
+        // Nothing that it does can fail the probe any more, nor hold up the round for long.
+        progress.printed = timeout(ASKING, output(line, load::COMMAND)).await.ok().flatten();
     }
     // Said once and not insisted on: it spares the server a line in its log.
     let _ = line.session.disconnect(None, "done", None);
@@ -260,23 +314,50 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 async fn run_command(line: &Line, command: &str) -> Result<(), Stop> {
-    let failed = |error: ssh2::Error| stop(&error, Stage::Command);
-    let mut channel = line.until_done(Session::channel_session).await.map_err(failed)?;
-    line.until_done(|_| channel.exec(command)).await.map_err(failed)?;
-    // What it prints is of no interest, but must be taken for it to go on.
-    let mut printed = [0; 4096];
-    for stream in [STDOUT, STDERR] {
-        while line.until_done(|_| take(&channel, stream, &mut printed)).await.map_err(failed)? > 0 {}
-    }
-    line.until_done(|_| channel.close()).await.map_err(failed)?;
-    line.until_done(|_| channel.wait_close()).await.map_err(failed)?;
+    // What it prints is of no interest.
+    let channel = execute(line, command, &mut |_| {}).await?;
     if let Some(signal) = channel.exit_signal().ok().and_then(|exit| exit.exit_signal) {
         return Err(Stop(Outcome::Failed(Fault::Exit(KILLED)), format!("the command was ended by signal {signal}")));
     }
-    match channel.exit_status().map_err(failed)? {
+    match channel.exit_status().map_err(|error| stop(&error, Stage::Command))? {
         0 => Ok(()),
         code => Err(Stop(Outcome::Failed(Fault::Exit(code)), format!("the command ended with code {code}"))),
     }
+}
+
+/// What `command` prints on its standard output; none when it cannot be run or prints too much.
+async fn output(line: &Line, command: &str) -> Option<Vec<u8>> {
+    let mut printed = Vec::new();
+    let mut keep = |part: &[u8]| {
+        if printed.len() <= MOST_PRINTED {
+            printed.extend_from_slice(part);
+        }
+    };
+    execute(line, command, &mut keep).await.ok()?;
+    (printed.len() <= MOST_PRINTED).then_some(printed)
+}
+
+/// Runs `command` to its end and hands what it prints on its standard output to `keep`.
+async fn execute(line: &Line, command: &str, keep: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Channel, Stop> {
+    let failed = |error: ssh2::Error| stop(&error, Stage::Command);
+    let mut channel = line.until_done(Session::channel_session).await.map_err(failed)?;
+    line.until_done(|_| channel.exec(command)).await.map_err(failed)?;
+    // It must be taken for the command to go on.
+    let mut part = [0; 4096];
+    for stream in [STDOUT, STDERR] {
+        loop {
+            let length = line.until_done(|_| take(&channel, stream, &mut part)).await.map_err(failed)?;
+            if length == 0 {
+                break;
+            }
+            if stream == STDOUT {
+                keep(&part[..length]);
+            }
+        }
+    }
+    line.until_done(|_| channel.close()).await.map_err(failed)?;
+    line.until_done(|_| channel.wait_close()).await.map_err(failed)?;
+    Ok(channel)
 }
 
 fn take(channel: &Channel, stream: i32, into: &mut [u8]) -> Result<usize, ssh2::Error> {
@@ -287,9 +368,9 @@ fn take(channel: &Channel, stream: i32, into: &mut [u8]) -> Result<usize, ssh2::
 }
 
 /// A session and the socket under it.
-struct Line {
+pub(super) struct Line {
     socket: Arc<TcpStream>,
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl Line {
@@ -318,7 +399,7 @@ impl Line {
     }
 
     /// Waits until the socket is ready for what the session wants from it.
-    async fn wait(&self) -> Result<(), ssh2::Error> {
+    pub(super) async fn wait(&self) -> Result<(), ssh2::Error> {
         let wanted = match self.session.block_directions() {
             BlockDirections::Outbound => Interest::WRITABLE,
             BlockDirections::Both => Interest::READABLE | Interest::WRITABLE,
@@ -367,7 +448,7 @@ impl Drop for Line {
     }
 }
 
-fn would_block(error: &ssh2::Error) -> bool {
+pub(super) fn would_block(error: &ssh2::Error) -> bool {
     error.code() == ErrorCode::Session(EAGAIN)
 }
 
@@ -380,7 +461,7 @@ fn broken(why: &str) -> Stop {
 }
 
 /// What an error of libssh2's says about the node.
-fn stop(error: &ssh2::Error, stage: Stage) -> Stop {
+pub(super) fn stop(error: &ssh2::Error, stage: Stage) -> Stop {
     let ErrorCode::Session(code) = error.code() else { return broken(error.message()) };
     let outcome = match code {
         SOCKET_SEND | SOCKET_RECV | SOCKET_DISCONNECT | BAD_SOCKET => Outcome::Failed(Fault::Reset),
@@ -396,6 +477,10 @@ fn stop(error: &ssh2::Error, stage: Stage) -> Stop {
 /// Curve25519 before the others: five to seven times cheaper than the last, which is for servers that have nothing else.
 const KEY_EXCHANGES: &str = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,\
                              ecdh-sha2-nistp521,diffie-hellman-group14-sha256";
+/// How long a machine may take to tell what it carries: what it has to do is read a few files.
+const ASKING: Duration = Duration::from_secs(1);
+/// A machine with a thousand network devices prints half of it, bytes.
+const MOST_PRINTED: usize = 256 * 1024;
 const STDOUT: i32 = 0;
 const STDERR: i32 = 1;
 /// The exit code of a command that a signal has ended.

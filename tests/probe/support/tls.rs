@@ -45,6 +45,8 @@ impl Script {
 pub(crate) struct Heard {
     pub(crate) sni: Option<String>,
     pub(crate) head: String,
+    /// As long as the head says; over HTTP/1.1 only.
+    pub(crate) body: String,
     pub(crate) resumed: bool,
 }
 
@@ -105,10 +107,16 @@ async fn serve(stream: TcpStream, config: Arc<ServerConfig>, script: Script, hea
         }
     }
     let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    if stream.read_exact(&mut body).await.is_err() {
+        return;
+    }
     let connection = stream.get_ref().1;
     heard.lock().unwrap().push(Heard {
         sni: connection.server_name().map(str::to_owned),
         head: head.clone(),
+        body: String::from_utf8(body).unwrap(),
         resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
     });
     match script {

@@ -19,7 +19,7 @@ const TAIL: usize = 500;
 
 /// What became of it. `tail` is the end of its error output, ready to follow a sentence; empty where it wrote none.
 #[derive(Debug)]
-pub(super) enum Ran {
+pub(crate) enum Ran {
     /// It could not be started: nothing happened.
     NotStarted { why: String },
     /// It was killed, since its time was up.
@@ -30,12 +30,19 @@ pub(super) enum Ran {
     Ended { status: ExitStatus, stdout: Vec<u8>, tail: String },
 }
 
-/// Runs it, without a shell, in a process group of its own.
-pub(super) async fn run(settings: &ExecSettings, request: &[u8], within: Duration) -> Ran {
+/// Runs it, without a shell, in a process group of its own. `variables` are in its environment beside those of the settings,
+/// and are no secrets; `request` is its input; `within` is how long it may take.
+pub(crate) async fn run(
+    settings: &ExecSettings,
+    variables: &[(&str, String)],
+    request: &[u8],
+    within: Duration,
+) -> Ran {
     let mut command = Command::new(&settings.command[0]);
     command
         .args(&settings.command[1..])
         .envs(settings.environment.iter().map(|(name, value)| (name, value.expose())))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -129,7 +136,7 @@ fn tail(complaint: &[u8], settings: &ExecSettings) -> String {
 }
 
 /// `text` without the secrets that the program was given: programs repeat them in what they complain of.
-pub(super) fn hushed(mut text: String, settings: &ExecSettings) -> String {
+pub(crate) fn hushed(mut text: String, settings: &ExecSettings) -> String {
     for (name, value) in settings.environment.iter().filter(|(_, value)| value.expose().len() >= SECRET_MIN) {
         text = text.replace(value.expose(), &format!("({name})"));
     }

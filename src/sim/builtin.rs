@@ -1,0 +1,31 @@
+//! The scenarios that the program brings along.
+
+/// Name and text of each, in order.
+pub const BUILTIN: [(&str, &str); 26] = [
+    ("01-silent-death", include_str!("../../fixtures/scenarios/01-silent-death.toml")),
+    ("02-port-refused", include_str!("../../fixtures/scenarios/02-port-refused.toml")),
+    ("03-hung", include_str!("../../fixtures/scenarios/03-hung.toml")),
+    ("04-overload-105", include_str!("../../fixtures/scenarios/04-overload-105.toml")),
+    ("05-overload-120", include_str!("../../fixtures/scenarios/05-overload-120.toml")),
+    ("06-overload-150", include_str!("../../fixtures/scenarios/06-overload-150.toml")),
+    ("07-death-in-overload", include_str!("../../fixtures/scenarios/07-death-in-overload.toml")),
+    ("08-death-without-room", include_str!("../../fixtures/scenarios/08-death-without-room.toml")),
+    ("09-witness-isolated", include_str!("../../fixtures/scenarios/09-witness-isolated.toml")),
+    ("10-partition", include_str!("../../fixtures/scenarios/10-partition.toml")),
+    ("11-flapping", include_str!("../../fixtures/scenarios/11-flapping.toml")),
+    ("12-three-of-eight", include_str!("../../fixtures/scenarios/12-three-of-eight.toml")),
+    ("13-rolling-reboot", include_str!("../../fixtures/scenarios/13-rolling-reboot.toml")),
+    ("14-half-a-node", include_str!("../../fixtures/scenarios/14-half-a-node.toml")),
+    ("15-third-of-a-node", include_str!("../../fixtures/scenarios/15-third-of-a-node.toml")),
+    ("16-loss-everywhere", include_str!("../../fixtures/scenarios/16-loss-everywhere.toml")),
+    ("17-transit-blips", include_str!("../../fixtures/scenarios/17-transit-blips.toml")),
+    ("18-slow-leak", include_str!("../../fixtures/scenarios/18-slow-leak.toml")),
+    ("19-weak-node-no-room", include_str!("../../fixtures/scenarios/19-weak-node-no-room.toml")),
+    ("20-crash-loop", include_str!("../../fixtures/scenarios/20-crash-loop.toml")),
+    ("21-wrong-capacity", include_str!("../../fixtures/scenarios/21-wrong-capacity.toml")),
+    ("22-loss-near-witness", include_str!("../../fixtures/scenarios/22-loss-near-witness.toml")),
+    ("23-lossy-node", include_str!("../../fixtures/scenarios/23-lossy-node.toml")),
+    ("24-five-of-eight", include_str!("../../fixtures/scenarios/24-five-of-eight.toml")),
+    ("25-blind-in-one-eye", include_str!("../../fixtures/scenarios/25-blind-in-one-eye.toml")),
+    ("26-night-of-the-video", include_str!("../../fixtures/scenarios/26-night-of-the-video.toml")),
+];
