@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{ClockReading, Fault, Observation, Outcome, RequestKind, Round, Time};
+use crate::model::{
+    Ask, AskHow, AskOutcome, ClockReading, Fault, LoadFigure, LoadSource, Observation, Outcome, RequestKind, Round,
+    Time,
+};
 
 use crate::ledger::JudgementRow;
 
@@ -128,6 +131,54 @@ pub(super) fn observation(name: &str, place: usize, one: &Observation) -> Value 
         line.insert("fault".to_owned(), fault.to_string().into());
     }
     Value::Object(line)
+}
+
+/// What a node said that it carries; what it did not tell is not there.
+pub(super) fn load(name: &str, figure: &LoadFigure) -> Value {
+    let source = match figure.source {
+        LoadSource::Health => "health",
+        LoadSource::Metrics => "metrics",
+        LoadSource::Ssh => "ssh",
+    };
+    let mut line = json!({"k": "load", "w": "w1", "n": name, "src": source});
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            line[key] = value;
+        }
+    };
+    let milli = |of: Option<u32>| of.map(|of| Value::from(f64::from(of) / 1000.0));
+    put("tx_bps", figure.tx_bps.map(Value::from));
+    put("cap_bps", figure.capacity_bps.map(Value::from));
+    put("active", figure.active.map(Value::from));
+    put("shed_step", figure.shed_step.map(Value::from));
+    put("load1", milli(figure.load1_milli));
+    put("ncpu", figure.ncpu.map(Value::from));
+    put("psi_cpu10", milli(figure.psi_cpu10_milli));
+    put("psi_io10", milli(figure.psi_io10_milli));
+    put("listen_overflows", figure.listen_overflows.map(Value::from));
+    line
+}
+
+/// What somebody else said of a node: one try, or a witness's word for several.
+pub(super) fn ask(name: &str, via: &str, ask: &Ask) -> Value {
+    if ask.tries != 1 {
+        let evidence = match ask.outcome {
+            AskOutcome::Reached => "fine",
+            AskOutcome::Nothing => "silent",
+            AskOutcome::Unknown => "no-data",
+        };
+        return json!({"k": "vote", "w": via, "n": name, "ev": evidence, "rounds": ask.tries});
+    }
+    let how = match ask.how {
+        AskHow::Tcp => "tcp443",
+        AskHow::Ping => "icmp",
+    };
+    let outcome = match ask.outcome {
+        AskOutcome::Reached => "ok",
+        AskOutcome::Nothing => "timeout",
+        AskOutcome::Unknown => "local_error",
+    };
+    json!({"k": "ask", "via": via, "n": name, "p": how, "o": outcome})
 }
 
 /// What a person asked for.

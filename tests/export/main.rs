@@ -12,14 +12,15 @@ use witness::backtest;
 use witness::export::Export;
 use witness::ledger::{Ledger, Retention, TickRecord};
 use witness::model::{
-    Abilities, ActionKind, AnchorRound, ClockReading, Fault, Fleet, Judgement, Measured, Memory, Name, Node,
-    Observation, Outcome, OwnFault, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Request,
-    RequestKind, Round, Situation, Stage, Time, TlsFault,
+    Abilities, ActionKind, AnchorRound, Ask, AskHow, AskOutcome, ClockReading, Fault, Fleet, Judgement, LoadFigure,
+    LoadSource, Measured, Memory, Name, Node, Observation, Outcome, OwnFault, Pin, PinState, Policy, Pool, PoolId,
+    ProbeKind, PublishedSets, RecordSet, Request, RequestKind, Round, Situation, Stage, Time, TlsFault,
 };
 use witness::replay::{Options, Replay};
 use witness::rule::{judge, sets_of};
 
 const START: i64 = 1_700_000_000_000;
+const CAN: Abilities = Abilities { shed: false, relays: true };
 const TICK: i64 = 10_000;
 const SECRETS: [&str; 7] = ["slice", "192.0.2", "2001:db8", "example", "rack", "secret", "files"];
 
@@ -143,6 +144,7 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             _ => None,
         };
         let pins = ledger.pins(now.wall).unwrap();
+        let (loads, asks) = hearsay(fleet, wall, second);
         let ruling = judge(
             policy,
             &Situation {
@@ -151,9 +153,9 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
                 fleet,
                 rounds: &rounds,
                 sightings: None,
-                loads: &[],
-                asks: &[],
-                can: Abilities::default(),
+                loads: &loads,
+                asks: &asks,
+                can: CAN,
                 anchors,
                 has_anchors: true,
                 published: &published,
@@ -162,14 +164,7 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             },
             memory,
         );
-        let record = TickRecord {
-            rounds,
-            loads: Vec::new(),
-            asks: Vec::new(),
-            anchors,
-            request,
-            judgement: ruling.judgement.clone(),
-        };
+        let record = TickRecord { rounds, loads, asks, anchors, request, judgement: ruling.judgement.clone() };
         ledger.record_tick(&record).unwrap();
         for plan in &ruling.plans {
             let sets = published.get_mut(&plan.plan().pool).unwrap();
@@ -182,6 +177,28 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
         judged.push(ruling.judgement);
     }
     (ledger, judged)
+}
+
+/// What the nodes say that they carry, and what two others say of slice2 while it is silent.
+fn hearsay(fleet: &Fleet, wall: i64, second: i64) -> (Vec<LoadFigure>, Vec<Ask>) {
+    let figure = |node: &Node| LoadFigure {
+        tx_bps: Some(400_000_000 + (second as u64 % 7) * 1_000_000),
+        capacity_bps: Some(950_000_000),
+        load1_milli: Some(3125),
+        ncpu: Some(8),
+        ..LoadFigure::new(node.id.clone(), Time(wall - 1300), LoadSource::Health)
+    };
+    let ask = |via: &str, tries| Ask {
+        via: name(via),
+        node: name("slice2"),
+        at: Time(wall - 800),
+        how: AskHow::Tcp,
+        outcome: AskOutcome::Nothing,
+        tries,
+    };
+    let silent = (310..900).contains(&second);
+    let asks = if silent { vec![ask("slice1", 1), ask("secret-witness", 4)] } else { Vec::new() };
+    (fleet.nodes.values().map(figure).collect(), asks)
 }
 
 fn pin(ledger: &mut Ledger, at: i64) {
@@ -211,6 +228,7 @@ fn exported(ledger: &Ledger, fleet: &Fleet, policy: &Policy, from: Time) -> Stri
         interval_ms: policy.interval.as_millis() as u64,
         fast_interval_ms: policy.fast_interval.as_millis() as u64,
         anchors: 3,
+        can: CAN,
     };
     let mut text = Vec::new();
     export.write(ledger.view(), from, Time(i64::MAX), &mut text).unwrap();
@@ -275,7 +293,7 @@ fn nothing_tells_who_it_was() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["k"].as_str().unwrap().to_owned())
         .collect();
-    let wanted = ["act", "clock", "ctl", "dns", "end", "header", "obs", "op", "tick"];
+    let wanted = ["act", "ask", "clock", "ctl", "dns", "end", "header", "load", "obs", "op", "tick", "vote"];
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), wanted);
 }
 
