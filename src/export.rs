@@ -13,7 +13,9 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use crate::ledger::{JudgementRow, LedgerError, PastPin, View};
-use crate::model::{Fleet, NodeId, Pool, PublishedSets, Round, Time};
+use crate::model::{
+    Abilities, Action, Ask, Fleet, LoadFigure, Name, NodeId, Observation, Pool, PublishedSets, Round, Time,
+};
 
 use lines::Timeline;
 
@@ -35,6 +37,8 @@ pub struct Export<'a> {
     pub fast_interval_ms: u64,
     /// How many anchors are configured.
     pub anchors: usize,
+    /// What can be done beside changing the DNS.
+    pub can: Abilities,
 }
 
 /// Why an export ended early.
@@ -59,6 +63,7 @@ impl Export<'_> {
         let mut story = Story {
             export: self,
             names: self.names(),
+            others: BTreeMap::new(),
             readings: view.readings(&self.pool.id, from, to)?.into_iter().peekable(),
             marks: marks(pins).into_iter().peekable(),
             timeline: Timeline::default(),
@@ -84,7 +89,8 @@ impl Export<'_> {
                     writeln!(out, "{}", story.header(judgement, rounds))?;
                 }
                 judgements += 1;
-                story.tick(judgement, rounds, decided.remove(&judgement.id).unwrap_or_default());
+                story.hear(judgement, view.hearsay(judgement.id)?);
+                story.tick(rounds, decided.remove(&judgement.id).unwrap_or_default(), judgement);
                 for line in story.timeline.lines.drain(..) {
                     writeln!(out, "{line}")?;
                 }
@@ -129,6 +135,8 @@ fn marks(pins: Vec<PastPin>) -> Vec<Mark> {
 struct Story<'a> {
     export: &'a Export<'a>,
     names: BTreeMap<NodeId, String>,
+    /// What others than the nodes are called who say something of them.
+    others: BTreeMap<Name, String>,
     readings: std::iter::Peekable<std::vec::IntoIter<(Time, PublishedSets)>>,
     marks: std::iter::Peekable<std::vec::IntoIter<Mark>>,
     timeline: Timeline,
@@ -158,19 +166,37 @@ impl Story<'_> {
             }
             fleet.push(line);
         }
-        let Export { pool, policy, interval_ms, fast_interval_ms, anchors, .. } = self.export;
+        let Export { pool, policy, interval_ms, fast_interval_ms, anchors, can, .. } = self.export;
         json!({
             "k": "header", "format": "witness-trace", "v": 1, "origin": "recorded", "redacted": true,
             "start_wall": begun.rfc3339(), "tick_ms": 2000, "ttl_s": pool.ttl.as_secs(), "fleet": fleet,
             "witnesses": ["w1"], "anchors": anchors, "interval_ms": interval_ms,
-            "fast_interval_ms": fast_interval_ms, "policy": policy,
+            "fast_interval_ms": fast_interval_ms, "policy": policy, "shed": can.shed, "relays": can.relays,
         })
     }
 
-    /// Everything up to a judgement, and what was decided in it.
-    fn tick(&mut self, judgement: &JudgementRow, rounds: &[Round], decided: Vec<Value>) {
-        let now = judgement.now.wall;
+    /// What nodes told that a judgement was shown, and what others said of them.
+    fn hear(&mut self, judgement: &JudgementRow, (loads, asks): (Vec<LoadFigure>, Vec<Ask>)) {
         self.timeline.move_to(&judgement.now);
+        for figure in loads {
+            if let Some(name) = self.names.get(&figure.node) {
+                self.timeline.seen(figure.at, lines::load(name, &figure));
+            }
+        }
+        for ask in asks {
+            let Some(name) = self.names.get(&ask.node).cloned() else { continue };
+            let others = self.others.len() + 1;
+            let via = match self.names.get(&ask.via) {
+                Some(via) => via,
+                None => self.others.entry(ask.via.clone()).or_insert_with(|| format!("o{others}")),
+            };
+            self.timeline.seen(ask.at, lines::ask(&name, via, &ask));
+        }
+    }
+
+    /// Everything else up to a judgement, and what was decided in it.
+    fn tick(&mut self, rounds: &[Round], decided: Vec<Value>, judgement: &JudgementRow) {
+        let now = judgement.now.wall;
         while let Some((at, sets)) = self.readings.next_if(|(at, _)| *at <= now) {
             let line = self.published(&sets);
             if self.shown.as_ref() != Some(&line) {
@@ -194,13 +220,20 @@ impl Story<'_> {
             let line = json!({"k": "ctl", "w": "w1", "ok": anchors.ok, "of": anchors.of});
             self.timeline.seen(anchors.at, line);
         }
+        // By node, and each node's in the order they began.
+        let mut before = (None, i64::MIN);
         for round in rounds {
             let node = self.export.fleet.nodes.get(&round.node);
             let Some((name, node)) = self.names.get(&round.node).zip(node) else { continue };
-            for one in &round.observations {
+            if before.0 != Some(&round.node) {
+                before = (Some(&round.node), i64::MIN);
+            }
+            let mut seen: Vec<&Observation> = round.observations.iter().collect();
+            seen.sort_by_key(|one| one.at);
+            for one in seen {
                 // An address that is not configured any more is not in the header either.
                 if let Some(place) = node.addresses.iter().position(|address| *address == one.address) {
-                    self.timeline.seen(one.at, lines::observation(name, place, one));
+                    self.timeline.seen_after(&mut before.1, one.at, lines::observation(name, place, one));
                 }
             }
         }
@@ -234,7 +267,7 @@ impl Story<'_> {
     }
 
     /// What was decided, where it is about this pool: without its words, which name nodes and addresses.
-    fn act(&self, action: &crate::model::Action) -> Option<Value> {
+    fn act(&self, action: &Action) -> Option<Value> {
         if action.pool.as_ref().is_some_and(|pool| *pool != self.export.pool.id) {
             return None;
         }

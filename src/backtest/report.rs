@@ -42,6 +42,8 @@ pub struct Report {
     pub expectations: Vec<Checked>,
     /// Lines of kinds that are not known, by kind.
     pub ignored: BTreeMap<String, usize>,
+    /// Keys that are not known, in lines whose kind is.
+    pub ignored_keys: BTreeMap<String, usize>,
 }
 
 /// What would have been decided.

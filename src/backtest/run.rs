@@ -69,7 +69,7 @@ pub fn run(
                 Sent::End(reader) => {
                     let mut report = backtest.end().ok_or(BacktestError::NoHeader)?;
                     report.lines = reader.lines() as u64;
-                    report.ignored = reader.ignored;
+                    (report.ignored, report.ignored_keys) = (reader.ignored, reader.ignored_keys);
                     return Ok(report);
                 }
             }

@@ -35,6 +35,9 @@ pub(super) fn backtest(args: &BacktestArgs) -> Result<Exit, Failure> {
         for (kind, times) in &report.ignored {
             print::note(&format!("{name}: {times} lines of unknown kind {kind:?} were passed over"));
         }
+        for (key, times) in &report.ignored_keys {
+            print::note(&format!("{name}: an unknown key {key:?} was passed over {times} times"));
+        }
     }
     if !args.json {
         summary.print()?;

@@ -27,6 +27,7 @@ pub(super) fn export(path: Option<PathBuf>, args: &ExportArgs) -> Result<Exit, F
         interval_ms: millis(config.policy.interval),
         fast_interval_ms: millis(config.policy.fast_interval),
         anchors: config.probes.anchors.len(),
+        can: config.abilities(),
     };
     let now = clock::now();
     let mut out = BufWriter::new(std::io::stdout().lock());

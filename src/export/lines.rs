@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{ClockReading, Fault, Observation, Outcome, RequestKind, Round, Time};
+use crate::model::{
+    Ask, AskHow, AskOutcome, ClockReading, Fault, LoadFigure, LoadSource, Observation, Outcome, RequestKind, Round,
+    Time,
+};
 
 use crate::ledger::JudgementRow;
 
@@ -66,20 +69,26 @@ impl Timeline {
 
     /// Something that was seen at `at`, and shown to this judgement.
     pub(super) fn seen(&mut self, at: Time, line: Value) {
-        let t = self.place(at);
-        let own = self.t.saturating_sub(self.now.0.saturating_sub(at.0));
-        self.pending.push((t, 1, own, line));
+        let mut before = i64::MIN;
+        self.seen_after(&mut before, at, line);
+    }
+
+    /// The same, told not before what has been told of the same node: a round is told whole before the next begins, so that
+    /// whoever reads it knows which result is of which.
+    pub(super) fn seen_after(&mut self, before: &mut i64, at: Time, line: Value) {
+        *before = self.place(at).max(*before);
+        self.pending.push((*before, 1, self.own(at), line));
     }
 
     /// How many whole seconds before the trace began `at` was.
     pub(super) fn lost(&self, at: Time) -> u64 {
-        let own = self.t.saturating_sub(self.now.0.saturating_sub(at.0));
-        own.min(0).unsigned_abs() / 1000
+        self.own(at).min(0).unsigned_abs() / 1000
     }
 
     /// The judgement itself, and what was decided in it.
     pub(super) fn judged(&mut self, decided: Vec<Value>) {
-        self.pending.sort_by_key(|(t, rank, own, _)| (*t, *rank, *own));
+        // What is of the same moment stays in the order it came in.
+        self.pending.sort_by_key(|(t, rank, ..)| (*t, *rank));
         for (t, _, own, mut line) in std::mem::take(&mut self.pending) {
             line["t"] = t.into();
             if own < t {
@@ -97,8 +106,12 @@ impl Timeline {
 
     /// When it is told: not before what was told already, and not after the judgement that it was shown to.
     fn place(&self, at: Time) -> i64 {
-        let own = self.t.saturating_sub(self.now.0.saturating_sub(at.0));
-        own.clamp(self.last.min(self.t), self.t)
+        self.own(at).clamp(self.last.min(self.t), self.t)
+    }
+
+    /// `at` in the trace's time, told in time or not.
+    fn own(&self, at: Time) -> i64 {
+        self.t.saturating_sub(self.now.0.saturating_sub(at.0))
     }
 }
 
@@ -118,6 +131,54 @@ pub(super) fn observation(name: &str, place: usize, one: &Observation) -> Value 
         line.insert("fault".to_owned(), fault.to_string().into());
     }
     Value::Object(line)
+}
+
+/// What a node said that it carries; what it did not tell is not there.
+pub(super) fn load(name: &str, figure: &LoadFigure) -> Value {
+    let source = match figure.source {
+        LoadSource::Health => "health",
+        LoadSource::Metrics => "metrics",
+        LoadSource::Ssh => "ssh",
+    };
+    let mut line = json!({"k": "load", "w": "w1", "n": name, "src": source});
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            line[key] = value;
+        }
+    };
+    let milli = |of: Option<u32>| of.map(|of| Value::from(f64::from(of) / 1000.0));
+    put("tx_bps", figure.tx_bps.map(Value::from));
+    put("cap_bps", figure.capacity_bps.map(Value::from));
+    put("active", figure.active.map(Value::from));
+    put("shed_step", figure.shed_step.map(Value::from));
+    put("load1", milli(figure.load1_milli));
+    put("ncpu", figure.ncpu.map(Value::from));
+    put("psi_cpu10", milli(figure.psi_cpu10_milli));
+    put("psi_io10", milli(figure.psi_io10_milli));
+    put("listen_overflows", figure.listen_overflows.map(Value::from));
+    line
+}
+
+/// What somebody else said of a node: one try, or a witness's word for several.
+pub(super) fn ask(name: &str, via: &str, ask: &Ask) -> Value {
+    if ask.tries != 1 {
+        let evidence = match ask.outcome {
+            AskOutcome::Reached => "fine",
+            AskOutcome::Nothing => "silent",
+            AskOutcome::Unknown => "no-data",
+        };
+        return json!({"k": "vote", "w": via, "n": name, "ev": evidence, "rounds": ask.tries});
+    }
+    let how = match ask.how {
+        AskHow::Tcp => "tcp443",
+        AskHow::Ping => "icmp",
+    };
+    let outcome = match ask.outcome {
+        AskOutcome::Reached => "ok",
+        AskOutcome::Nothing => "timeout",
+        AskOutcome::Unknown => "local_error",
+    };
+    json!({"k": "ask", "via": via, "n": name, "p": how, "o": outcome})
 }
 
 /// What a person asked for.

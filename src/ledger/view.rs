@@ -386,6 +386,14 @@ impl<'a> View<'a> {
         })
     }
 
+    /// What a judgement was shown beside rounds: what nodes said that they carry, and what others said of them.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn hearsay(&self, judgement: i64) -> Result<(Vec<LoadFigure>, Vec<Ask>), LedgerError> {
+        self.ask(|db| Ok((loads::of(db, judgement, None)?, asks::of(db, judgement, None)?)))
+    }
+
     /// What was decided in the judgements from `first` to `last`, both included, in the order it was.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub struct Reader {
     fleet: Option<Fleet>,
     /// Lines of kinds that are not known, by kind.
     pub ignored: BTreeMap<String, usize>,
+    /// Keys that are not known, in lines whose kind is. Counted only where everything is wanted.
+    pub ignored_keys: BTreeMap<String, usize>,
 }
 
 /// What the header said that later lines are read by.
@@ -43,7 +45,7 @@ impl Reader {
     /// A reader that waits for the header.
     #[must_use]
     pub fn new(wanted: Wanted) -> Self {
-        Self { wanted, lines: 0, last_ms: 0, fleet: None, ignored: BTreeMap::new() }
+        Self { wanted, lines: 0, last_ms: 0, fleet: None, ignored: BTreeMap::new(), ignored_keys: BTreeMap::new() }
     }
 
     /// Takes a line. None where it says nothing: an empty one, or a comment.
@@ -113,12 +115,85 @@ impl Reader {
             "expect" if everything => lines::expectation(fleet.several(&line)?, &line)?,
             "act" | "truth" | "expect" => Event::Other,
             other => {
-                *self.ignored.entry(other.to_owned()).or_default() += 1;
+                count(&mut self.ignored, other);
                 Event::Other
             }
         };
+        if everything {
+            line.keys().filter(|key| !is_known(key)).for_each(|key| count(&mut self.ignored_keys, key));
+        }
         Ok((t, event))
     }
+}
+
+/// How many names of what is not known are told apart.
+const NAMES: usize = 100;
+
+fn count(names: &mut BTreeMap<String, usize>, name: &str) {
+    // Rubbish has no end of names.
+    let name = if names.len() < NAMES || names.contains_key(name) { name } else { "others" };
+    *names.entry(name.to_owned()).or_default() += 1;
+}
+
+/// Whether a line of some kind has this key.
+fn is_known(key: &str) -> bool {
+    matches!(
+        key,
+        "k" | "t"
+            | "w"
+            | "n"
+            | "p"
+            | "o"
+            | "stage"
+            | "status"
+            | "connect_us"
+            | "tls_us"
+            | "ttfb_us"
+            | "banner_us"
+            | "total_us"
+            | "sent"
+            | "got"
+            | "rtt_us"
+            | "bytes"
+            | "fault"
+            | "ip"
+            | "age_ms"
+            | "ok"
+            | "of"
+            | "set"
+            | "ttl_s"
+            | "without"
+            | "src"
+            | "tx_bps"
+            | "cap_bps"
+            | "active"
+            | "shed_step"
+            | "load1"
+            | "ncpu"
+            | "psi_cpu10"
+            | "psi_io10"
+            | "listen_overflows"
+            | "via"
+            | "ev"
+            | "rounds"
+            | "wall_step_ms"
+            | "pause_ms"
+            | "op"
+            | "state"
+            | "for_s"
+            | "force"
+            | "a"
+            | "step"
+            | "rule"
+            | "why"
+            | "s"
+            | "factor"
+            | "must"
+            | "never"
+            | "guard"
+            | "from"
+            | "within"
+    )
 }
 
 impl Fleet {

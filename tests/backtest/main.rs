@@ -194,8 +194,12 @@ fn mistakes_are_told_with_their_line() {
 
 #[test]
 fn unknown_kinds_are_counted() {
-    let report = backtest(&format!("{HEADER}\n{{\"k\":\"novelty\",\"t\":6}}\n{{\"k\":\"end\",\"t\":7}}\n")).unwrap();
-    assert_eq!(report.ignored["novelty"], 1);
+    let report =
+        backtest(&format!("{HEADER}\n{{\"k\":\"novelty\",\"t\":6}}\n{{\"k\":\"end\",\"t\":7,\"tt\":1}}\n")).unwrap();
+    assert_eq!((report.ignored["novelty"], report.ignored_keys["tt"]), (1, 1));
+    let rubbish: String = (0..500).map(|number| format!("{{\"k\":\"x{number}\",\"t\":1}}\n")).collect();
+    let many = backtest(&format!("{HEADER}\n{rubbish}")).unwrap().ignored;
+    assert_eq!((many.len(), many["others"], many.values().sum::<usize>()), (101, 400, 500));
     assert_eq!((report.lines, report.last_ms), (3, 2000), "what came last is judged, on the grid");
 }
 

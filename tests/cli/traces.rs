@@ -82,3 +82,17 @@ fn what_once_recorded_is_exported_and_judged_again() {
     assert!(nobody.stderr.contains("there is no pool nobody"), "{}", nobody.stderr);
     assert_eq!(stage.run("export --since yesterday").code, 2);
 }
+
+#[test]
+fn a_trace_can_be_piped() {
+    let stage = Stage::new();
+    stage.write("evening.jsonl", &evening());
+    let mut command = stage.command("backtest --json -");
+    command.stdin(std::fs::File::open(stage.path().join("evening.jsonl")).unwrap());
+    let piped = crate::stage::Ran::of(&command.output().unwrap());
+    assert_eq!((piped.code, piped.stderr.as_str()), (0, ""));
+    let named = stage.expect("backtest --json evening.jsonl", 0);
+    assert_eq!(piped.stdout.replace("\"-\"", "\"evening.jsonl\""), named);
+    let two = stage.expect("backtest evening.jsonl evening.jsonl", 0);
+    assert_eq!(two.lines().filter(|line| line.starts_with("evening  ")).count(), 2, "{two}");
+}

@@ -12,14 +12,15 @@ use witness::backtest;
 use witness::export::Export;
 use witness::ledger::{Ledger, Retention, TickRecord};
 use witness::model::{
-    Abilities, ActionKind, AnchorRound, ClockReading, Fault, Fleet, Judgement, Measured, Memory, Name, Node,
-    Observation, Outcome, OwnFault, Pin, PinState, Policy, Pool, PoolId, ProbeKind, PublishedSets, RecordSet, Request,
-    RequestKind, Round, Situation, Stage, Time, TlsFault,
+    Abilities, ActionKind, AnchorRound, Ask, AskHow, AskOutcome, ClockReading, Fault, Fleet, Judgement, LoadFigure,
+    LoadSource, Measured, Memory, Name, Node, Observation, Outcome, OwnFault, Pin, PinState, Policy, Pool, PoolId,
+    ProbeKind, PublishedSets, RecordSet, Request, RequestKind, Round, Situation, Stage, Time, TlsFault,
 };
 use witness::replay::{Options, Replay};
 use witness::rule::{judge, sets_of};
 
 const START: i64 = 1_700_000_000_000;
+const CAN: Abilities = Abilities { shed: false, relays: true };
 const TICK: i64 = 10_000;
 const SECRETS: [&str; 7] = ["slice", "192.0.2", "2001:db8", "example", "rack", "secret", "files"];
 
@@ -58,6 +59,8 @@ fn outcome(number: i64, second: i64, probe: ProbeKind) -> Outcome {
         // Everything is lost while we are cut off ourselves.
         (_, 2600..2700, ProbeKind::Ping) => Outcome::Failed(Fault::Lost),
         (_, 2600..2700, _) => Outcome::Failed(Fault::Timeout(Stage::Connect)),
+        // Every other round, the one that is done before the last, is well.
+        (3, 1800..1900, ProbeKind::Https) if second % 10 == 0 => Outcome::Failed(Fault::Status(500)),
         (2, 300..900, ProbeKind::Ping) => Outcome::Failed(Fault::Lost),
         (2, 300..900, _) => Outcome::Failed(Fault::Timeout(Stage::Connect)),
         (3, 1000..1500, ProbeKind::Https) => Outcome::Failed(Fault::Tls(TlsFault::Expired)),
@@ -70,11 +73,11 @@ fn outcome(number: i64, second: i64, probe: ProbeKind) -> Outcome {
     }
 }
 
-/// A round that began at `began` by the wall clock, `second` seconds after the start.
-fn round(node: &Node, number: i64, began: i64, second: i64) -> Round {
+/// A round that began at `began` by the wall clock, `second` seconds after the start; its slowest probe took `slowest` ms.
+fn round(node: &Node, number: i64, began: i64, second: i64, slowest: i64) -> Round {
     let mut observations = Vec::new();
     // The slowest ends after the next tick, for some.
-    for (probe, took) in [(ProbeKind::Https, 1700), (ProbeKind::Ping, 40), (ProbeKind::Ssh, 300)] {
+    for (probe, took) in [(ProbeKind::Https, slowest), (ProbeKind::Ping, 40), (ProbeKind::Ssh, 300)] {
         for address in &node.addresses {
             let outcome = outcome(number, second, probe);
             let echo = (probe == ProbeKind::Ping && !matches!(outcome, Outcome::Inconclusive(_))).then_some(3);
@@ -95,7 +98,7 @@ fn round(node: &Node, number: i64, began: i64, second: i64) -> Round {
         }
     }
     observations.sort_by_key(|one| (one.probe, one.address));
-    Round { node: node.id.clone(), started: Time(began), finished: Time(began + 1700), observations }
+    Round { node: node.id.clone(), started: Time(began), finished: Time(began + slowest), observations }
 }
 
 /// An hour and more of the fleet, in a ledger; and what was judged.
@@ -124,7 +127,11 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             _ => {}
         }
         for (node, number) in fleet.nodes.values().zip(1..) {
-            waiting.push(round(node, number, wall - 4000 + number * 700, second));
+            waiting.push(round(node, number, wall - 4000 + number * 700, second, 1700));
+            if number == 3 {
+                // The next round is done before the last.
+                waiting.push(round(node, number, wall - 1500, second + 1, 400));
+            }
         }
         let (rounds, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|round| round.finished.0 <= wall);
         waiting = later;
@@ -137,6 +144,7 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             _ => None,
         };
         let pins = ledger.pins(now.wall).unwrap();
+        let (loads, asks) = hearsay(fleet, wall, second);
         let ruling = judge(
             policy,
             &Situation {
@@ -145,9 +153,9 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
                 fleet,
                 rounds: &rounds,
                 sightings: None,
-                loads: &[],
-                asks: &[],
-                can: Abilities::default(),
+                loads: &loads,
+                asks: &asks,
+                can: CAN,
                 anchors,
                 has_anchors: true,
                 published: &published,
@@ -156,14 +164,7 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
             },
             memory,
         );
-        let record = TickRecord {
-            rounds,
-            loads: Vec::new(),
-            asks: Vec::new(),
-            anchors,
-            request,
-            judgement: ruling.judgement.clone(),
-        };
+        let record = TickRecord { rounds, loads, asks, anchors, request, judgement: ruling.judgement.clone() };
         ledger.record_tick(&record).unwrap();
         for plan in &ruling.plans {
             let sets = published.get_mut(&plan.plan().pool).unwrap();
@@ -176,6 +177,28 @@ fn lived(fleet: &Fleet, policy: &Policy) -> (Ledger, Vec<Judgement>) {
         judged.push(ruling.judgement);
     }
     (ledger, judged)
+}
+
+/// What the nodes say that they carry, and what two others say of slice2 while it is silent.
+fn hearsay(fleet: &Fleet, wall: i64, second: i64) -> (Vec<LoadFigure>, Vec<Ask>) {
+    let figure = |node: &Node| LoadFigure {
+        tx_bps: Some(400_000_000 + (second as u64 % 7) * 1_000_000),
+        capacity_bps: Some(950_000_000),
+        load1_milli: Some(3125),
+        ncpu: Some(8),
+        ..LoadFigure::new(node.id.clone(), Time(wall - 1300), LoadSource::Health)
+    };
+    let ask = |via: &str, tries| Ask {
+        via: name(via),
+        node: name("slice2"),
+        at: Time(wall - 800),
+        how: AskHow::Tcp,
+        outcome: AskOutcome::Nothing,
+        tries,
+    };
+    let silent = (310..900).contains(&second);
+    let asks = if silent { vec![ask("slice1", 1), ask("secret-witness", 4)] } else { Vec::new() };
+    (fleet.nodes.values().map(figure).collect(), asks)
 }
 
 fn pin(ledger: &mut Ledger, at: i64) {
@@ -205,6 +228,7 @@ fn exported(ledger: &Ledger, fleet: &Fleet, policy: &Policy, from: Time) -> Stri
         interval_ms: policy.interval.as_millis() as u64,
         fast_interval_ms: policy.fast_interval.as_millis() as u64,
         anchors: 3,
+        can: CAN,
     };
     let mut text = Vec::new();
     export.write(ledger.view(), from, Time(i64::MAX), &mut text).unwrap();
@@ -269,8 +293,33 @@ fn nothing_tells_who_it_was() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["k"].as_str().unwrap().to_owned())
         .collect();
-    let wanted = ["act", "clock", "ctl", "dns", "end", "header", "obs", "op", "tick"];
+    let wanted = ["act", "ask", "clock", "ctl", "dns", "end", "header", "load", "obs", "op", "tick", "vote"];
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn rounds_are_told_one_after_the_other() {
+    let (fleet, policy) = (fleet(), policy());
+    let (ledger, _) = lived(&fleet, &policy);
+    let text = exported(&ledger, &fleet, &policy, Time(0));
+    let (mut told, mut overlaps) = (Vec::new(), 0);
+    for line in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        match line["k"].as_str() {
+            Some("obs") if line["n"] == "n3" => {
+                overlaps += usize::from(told.len() >= 3);
+                told.push(line["p"].as_str().unwrap().to_owned());
+            }
+            Some("tick") => {
+                for round in told.chunks(3) {
+                    let probes: BTreeSet<_> = round.iter().collect();
+                    assert_eq!(probes.len(), 3, "{told:?} before {line}");
+                }
+                told.clear();
+            }
+            _ => {}
+        }
+    }
+    assert!(overlaps > 100, "{overlaps}");
 }
 
 #[test]

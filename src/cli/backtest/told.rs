@@ -32,6 +32,7 @@ pub(super) fn report(file: &str, report: &Report) -> Value {
         "expectations": report.expectations.iter().map(|one| checked(report, one)).collect::<Vec<_>>(),
         "failed": report.failed().count(),
         "unknown": report.ignored,
+        "unknown_keys": report.ignored_keys,
     })
 }
 
