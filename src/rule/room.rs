@@ -15,6 +15,9 @@ pub(super) struct Room<'a> {
     pub(super) carried_bps: Option<u64>,
     /// What they would be asked for: at least what they carry, and what they carried while all was well.
     demand_bps: Option<u64>,
+    /// The same where those that do not tell are dead: part of what they carried is with the others by now, and must not be
+    /// counted twice.
+    demand_of_the_rest_bps: Option<u64>,
     /// The capacity of every node in service; none where it is not known.
     capacities: Vec<(&'a NodeId, Option<u64>)>,
     /// What each carries of what it can, smoothed, in thousandths.
@@ -55,13 +58,31 @@ impl<'a> Room<'a> {
         let unshed = carried.map(|bps| bps.saturating_mul(100) / u64::from(share));
         let demand =
             unshed.max(of_pool.calm.map(|calm| calm.bps)).filter(|_| carried.is_some() || of_pool.calm.is_some());
-        Self { carried_bps: carried, demand_bps: demand, capacities, shares_milli: shares, loads }
+        let told: u64 = sorted.iter().fold(0, |sum, bps| sum.saturating_add(*bps));
+        let told = told.saturating_mul(100) / u64::from(share);
+        let of_the_rest = demand.map(|demand| of_pool.calm.map_or(demand, |calm| calm.bps.max(told)));
+        Self {
+            carried_bps: carried,
+            demand_bps: demand,
+            demand_of_the_rest_bps: of_the_rest,
+            capacities,
+            shares_milli: shares,
+            loads,
+        }
     }
 
     /// What the fullest would carry, in thousandths of its capacity, were `without` out of DNS, and clients held to `percent`
     /// of their speed; none where the figures do not tell.
     pub(super) fn after(&self, without: &BTreeSet<NodeId>, percent: u32) -> Option<u64> {
-        let demand = self.demand_bps?;
+        self.shared(self.demand_bps?, without, percent)
+    }
+
+    /// The same were all of `dead` out, which includes all that do not answer.
+    pub(super) fn after_deaths(&self, dead: &BTreeSet<NodeId>) -> Option<u64> {
+        self.shared(self.demand_of_the_rest_bps?, dead, 100)
+    }
+
+    fn shared(&self, demand: u64, without: &BTreeSet<NodeId>, percent: u32) -> Option<u64> {
         let (mut nodes, mut least) = (0u128, u64::MAX);
         for (_, capacity) in self.capacities.iter().filter(|(id, _)| !without.contains(*id)) {
             nodes += 1;

@@ -137,7 +137,7 @@ impl Desk<'_> {
             // them holds for all.
             let gone: BTreeSet<NodeId> =
                 crowd.serving.iter().filter(|id| !crowd.answers(id)).map(|id| (*id).clone()).collect();
-            let after = crowd.room.after(&gone.union(&without).cloned().collect(), 100);
+            let after = crowd.room.after_deaths(&gone.union(&without).cloned().collect());
             return match after {
                 Some(milli) if milli > room => {
                     let why =
