@@ -1,0 +1,41 @@
+//! The original script's rule in an equal world: it takes the living for dead, and makes it worse for the rest.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::world::{World, patiently};
+
+#[test]
+#[ignore = "takes minutes and both cores; cargo xtask overload-test"]
+fn the_classic_rule_takes_out_nodes_that_live() {
+    let Some(world) = World::start() else { return };
+    let mut watch = world.watch("classic", "rule = \"classic\"");
+    world.offer(50);
+    world.assert_stay(&[1, 2, 3, 4], Duration::from_secs(10));
+
+    world.offer(120);
+    let mut inside: BTreeSet<usize> = (1..=4).collect();
+    for left in [3, 2] {
+        let (before, begun) = (world.clients.tally(), crate::world::now());
+        let shown = patiently(|| Some(world.published()).filter(|shown| shown.len() <= left));
+        let shown = shown.unwrap_or_else(|| panic!("of {inside:?} none was taken out"));
+        let tally = world.clients.tally().since(&before);
+        for gone in inside.difference(&shown) {
+            let served = tally.served_by.get(&world.address(*gone)).copied().unwrap_or_default();
+            world.say(&format!("n{gone} is taken out; it has served {served} since it was the last time"));
+            assert!(served > 0, "n{gone} lived: {tally:?}");
+        }
+        world.tell(&format!("until {shown:?} were left"), &tally, begun.elapsed());
+        inside = shown;
+        if inside.len() == 2 {
+            break;
+        }
+    }
+    // Twice what is offered to a link that was too narrow before: with what the clients still have in mind at first.
+    std::thread::sleep(Duration::from_secs(6));
+    let nodes: Vec<usize> = inside.into_iter().collect();
+    world.assert_stay(&nodes, Duration::from_secs(15));
+    watch.stop();
+    drop(watch);
+    world.end();
+}
