@@ -1,6 +1,9 @@
 //! The rule: who has too much to do stays, who is dead goes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::watch::{Watch, of_node};
 use crate::world::World;
@@ -13,10 +16,9 @@ const FULL: Duration = Duration::from_secs(60);
 fn an_overload_costs_nobody_its_record_and_a_death_in_it_does() {
     let Some(mut world) = World::start() else { return };
     let mut watch = world.watch("rule", "");
-    world.offer(50);
-    let calm = world.assert_stay(&[1, 2, 3, 4], Duration::from_secs(10));
-    assert!(calm.served * 10 > calm.begun * 5, "half of what they can carry is no trouble: {calm:?}");
-    assert!(overloads(&watch).is_empty());
+    world.offer(30);
+    let calm = world.assert_stay(&[1, 2, 3, 4], Duration::from_secs(8));
+    assert!(calm.served * 2 > calm.begun, "a third of what they can carry is no trouble: {calm:?}");
 
     world.offer(120);
     let full = world.assert_stay(&[1, 2, 3, 4], FULL);
@@ -24,9 +26,13 @@ fn an_overload_costs_nobody_its_record_and_a_death_in_it_does() {
     assert!((1..=4).all(|number| full.served_by[&world.address(number)] > 0), "all of them serve: {full:?}");
     watch.wait("it is told that there is too much to do", |status| (status["fleet"] == "overload").then_some(()));
     assert!(watch.events("change").is_empty(), "nobody was taken out, not even for a moment");
-    let strikes = watch.events("strike");
-    world.say(&format!("strikes: {}", per_node(&strikes)));
-    world.say(&format!("the fleet's verdicts: {}", overloads(&watch).join("; ")));
+    for told in fleets(&watch) {
+        world.say(&format!("the fleet is {told}"));
+    }
+    // Or the run has shown nothing: whoever only counts would have taken out these.
+    let strikes = per_node(&watch.events("strike"));
+    world.say(&format!("strikes {strikes:?}"));
+    assert!(strikes.values().any(|many| *many >= 4), "nobody failed often enough: {strikes:?}");
 
     // In the middle of it a server crashes: its kernel says so, which no overload does.
     world.node(2).kill_web();
@@ -35,40 +41,53 @@ fn an_overload_costs_nobody_its_record_and_a_death_in_it_does() {
 
     // And a cable is pulled. From one place alone that cannot be told from a queue that is full for everything, so it is
     // held and told while there is an overload, and done when that is over.
-    let before = world.clients.tally();
-    let begun = crate::world::now();
+    let (before, begun) = (world.clients.tally(), crate::world::now());
     world.network().unplug("n3").unwrap();
     world.say("n3 is unplugged");
-    watch.wait_held("n3", "overload");
-    world.say("n3 is held, and told");
-    assert!(world.published().contains(&3));
+    watch.wait("n3 is held", |status| {
+        let holds = status["holds"].as_array()?;
+        let hold = holds.iter().find(|hold| hold["n"] == "n3" && hold["guard"] == "overload")?;
+        hold["why"].as_str()?.contains(UNCONFIRMED).then_some(())
+    });
+    world.say("n3 is held");
+    watch.wait("a person is told of n3", |_| {
+        let told = |action: &Value| {
+            let detail = &action["detail"];
+            action["node"] == "n3" && detail["a"] == "alert" && detail["why"].as_str().unwrap().contains(UNCONFIRMED)
+        };
+        watch.events("action").iter().any(told).then_some(())
+    });
+    world.say("a person is told of n3");
+    assert_eq!(world.published(), [1, 3, 4].into());
     world.tell("with one out and one unplugged", &world.clients.tally().since(&before), begun.elapsed());
     world.clients.stay_away();
     world.say("nobody comes any more");
     world.wait_for(&[1, 4]);
 
-    let status = watch.status().unwrap();
-    for (node, standing) in [("n1", "serving"), ("n2", "withdrawn"), ("n3", "withdrawn"), ("n4", "serving")] {
-        let shown = of_node(&status, node);
-        assert!(standing == "withdrawn" || shown["standing"] != "withdrawn", "{shown:#}");
-    }
-    world.say(&format!("changes: {:?}", watch.changes()));
+    watch.wait("two are out for good reasons, and two serve", |status| {
+        let standing = |node: &str| of_node(status, node)["standing"].clone();
+        let out = ["n2", "n3"].iter().all(|node| standing(node) == "withdrawn");
+        (out && ["n1", "n4"].iter().all(|node| standing(node) != "withdrawn")).then_some(())
+    });
     assert_eq!(watch.changes().len(), 2, "two died: {:?}", watch.changes());
     watch.stop();
     drop(watch);
     world.end();
 }
 
-/// Every verdict on the fleet that was not normal, with its time.
-fn overloads(watch: &Watch) -> Vec<String> {
+/// Of a hold: nothing else stands in the way.
+const UNCONFIRMED: &str = "nobody else could confirm it";
+
+/// Every verdict on the fleet, with its time.
+fn fleets(watch: &Watch) -> Vec<String> {
     let fleets = watch.history("verdicts").into_iter().filter(|event| event["kind"] == "fleet");
-    fleets
-        .map(|event| format!("{} {}", event["at"].as_str().unwrap_or_default(), event["detail"]["fleet"]))
-        .filter(|told| told.contains("overload"))
-        .collect()
+    fleets.map(|event| format!("{} at {}", event["detail"]["fleet"], event["at"])).collect()
 }
 
-fn per_node(strikes: &[serde_json::Value]) -> String {
-    let of = |node: &str| strikes.iter().filter(|strike| strike["node"] == node).count();
-    ["n1", "n2", "n3", "n4"].map(|node| format!("{node} {}", of(node))).join(", ")
+fn per_node(strikes: &[Value]) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for strike in strikes {
+        *counted.entry(strike["node"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    counted
 }

@@ -54,6 +54,24 @@ pub(crate) fn test(machine: &Machine, arguments: &[String]) -> Result<(), Failur
     run_tests(machine, &build, arguments, &mut Skips::default())
 }
 
+/// What takes the whole machine for minutes, and would make the timing of others' tests mean nothing.
+pub(crate) fn overload_test(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    let missing = packages::provide(machine, TESTS);
+    missing.tell(machine);
+    let file = skips::fresh_file(&target())?;
+    // The nodes are a program of another package, which cargo does not build for a test of this one.
+    run(&mut build.cargo(&["build", "--quiet", "--package", "witness-lab", "--bins"]))?;
+    let words = ["test", "--quiet", "--package", "witness", "--test", "overload"];
+    let mut command = build.cargo(&words);
+    command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]).args(arguments);
+    let done = run(command.env(skips::VARIABLE, &file));
+    let skips = Skips::read(&file);
+    skips.tell();
+    done?;
+    skips.judge(machine, &missing.not_to_be_had)
+}
+
 /// Runs the tests, tells what was skipped, and judges it. `also` are suites that the caller has left out.
 pub(crate) fn run_tests(
     machine: &Machine,
