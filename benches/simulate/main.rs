@@ -99,7 +99,7 @@ pub(crate) fn side_by_side<I: Sync, O: Send>(items: &[I], work: impl Fn(&I) -> O
                     let Some(item) = items.get(number) else { break };
                     let result = work(item);
                     results.lock().unwrap().push((number, result));
-                    if number % 20 == 0 {
+                    if number.is_multiple_of(20) {
                         eprint!("\r{number} of {}  ", items.len());
                     }
                 }
