@@ -84,6 +84,9 @@ pub(crate) fn run_tests(
     if !machine.installs && machine.why_not.starts_with("only root") {
         eprintln!("xtask: not root, so what needs network namespaces is left out: end to end, networks of the lab");
     }
+    if arguments.is_empty() {
+        also.add("overload", "it takes minutes and the whole machine; `cargo xtask overload-test` runs it");
+    }
     let file = skips::fresh_file(&target())?;
     let done = run_runners(build, arguments, &file);
     also.extend(Skips::read(&file));
