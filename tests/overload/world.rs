@@ -195,7 +195,7 @@ impl World {
     }
 
     /// Everything in seconds that is minutes by default: a round every 2 s, and a strike in 4 s at the most, so that a few of
-    /// them fit into a run. Time-outs leave room for one SYN that is lost, as the defaults do for two.
+    /// them fit into a run. Time-outs are those of the end-to-end tests.
     fn configuration(&self, name: &str, policy: &str) -> PathBuf {
         let anchors: Vec<String> = internet::ANCHORS.iter().map(|anchor| format!("\"{anchor}\"")).collect();
         let mut text = format!(
@@ -214,7 +214,6 @@ probation = \"5s\"
 {policy}
 
 [policy.evidence]
-slow_connect = \"1400ms\"
 slow_extra = \"1s\"
 silent_alone = \"12s\"
 
@@ -227,14 +226,14 @@ latch = \"20s\"
 [probes.https]
 url = \"https://{HOST}/.witness/health\"
 ca_file = \"ca.pem\"
-connect_timeout = \"1500ms\"
-timeout = \"2s\"
-
-[probes.ping]
+connect_timeout = \"1s\"
 timeout = \"1500ms\"
 
+[probes.ping]
+timeout = \"1s\"
+
 [probes.ssh]
-timeout = \"2s\"
+timeout = \"1500ms\"
 
 [[pools]]
 name = \"files\"
