@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::machine::{Machine, has_openssl_headers, which};
-use crate::packages::{self, BENCH, BUILD, TESTS};
+use crate::packages::{self, BENCH, BUILD, OVERLOAD, TESTS};
 use crate::skips::{self, Skips};
 use crate::{Failure, cargo, root, run, succeeds};
 
@@ -57,7 +57,7 @@ pub(crate) fn test(machine: &Machine, arguments: &[String]) -> Result<(), Failur
 /// What takes the whole machine for minutes, and would make the timing of others' tests mean nothing.
 pub(crate) fn overload_test(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
     let build = Build::prepare(machine)?;
-    let missing = packages::provide(machine, TESTS);
+    let missing = packages::provide(machine, OVERLOAD);
     missing.tell(machine);
     let file = skips::fresh_file(&target())?;
     // The nodes are a program of another package, which cargo does not build for a test of this one.
