@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::watch::{Watch, of_node};
-use crate::world::World;
+use crate::world::{World, now};
 
 /// How long all four are looked at under more than they can carry.
 const FULL: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ fn an_overload_costs_nobody_its_record_and_a_death_in_it_does() {
 
     // And a cable is pulled. From one place alone that cannot be told from a queue that is full for everything, so it is
     // held and told while there is an overload, and done when that is over.
-    let (before, begun) = (world.clients.tally(), crate::world::now());
+    let (before, begun) = (world.clients.tally(), now());
     world.network().unplug("n3").unwrap();
     world.say("n3 is unplugged");
     watch.wait("n3 is held", |status| {
