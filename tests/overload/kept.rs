@@ -33,6 +33,9 @@ fn an_overload_costs_nobody_its_record_and_a_death_in_it_does() {
     let strikes = per_node(&watch.events("strike"));
     world.say(&format!("strikes {strikes:?}"));
     assert!(strikes.values().any(|many| *many >= 4), "nobody failed often enough: {strikes:?}");
+    for hold in watch.events("hold") {
+        world.say(&format!("{} was held by {}: {}", hold["node"], hold["detail"]["guard"], hold["detail"]["why"]));
+    }
 
     // In the middle of it a server crashes: its kernel says so, which no overload does.
     world.node(2).kill_web();
