@@ -155,7 +155,7 @@ fn a_narrow_link_loses_what_its_queue_has_no_room_for() {
         Err(NoNarrow::Machine(reason)) => return witness_lab::skip_machine("narrow links", &reason),
     }
     assert_eq!(network.lost("n1").unwrap(), 0, "a link as wide as any loses nothing");
-    network.narrow("n1", &Narrow { rate_bps: 1_000_000, burst: 8_000, queue: 10_000 }).unwrap();
+    network.narrow("n1", &Narrow { rate_bps: 1_000_000, burst: 8_000, queue: 7 }).unwrap();
     assert!(pings(&network, "192.0.2.11"), "little passes as before");
     assert_eq!(network.lost("n1").unwrap(), 0);
     // Fifty answers of 1.4 kB at once, where a dozen have room.

@@ -10,7 +10,8 @@ pub struct Narrow {
     pub rate_bps: u64,
     /// What may leave at once after a pause, bytes; a frame at least.
     pub burst: u32,
-    /// What waits when there is more, bytes; what comes while it is full is lost.
+    /// How many packets wait when there is more; what comes while it is full is lost, large or small. Counted in bytes, a
+    /// queue would have room for the small ones when it has none for the large, and a SYN would hardly ever be lost.
     pub queue: u32,
 }
 
@@ -54,7 +55,7 @@ pub fn can_narrow() -> Result<(), NoNarrow> {
     let namespace = format!("{}{}-{}-try", super::PREFIX, std::process::id(), number());
     let tried = super::ip(&["netns", "add", &namespace])
         .and_then(|()| super::ip(&["-n", &namespace, "link", "set", "lo", "up"]))
-        .and_then(|()| shape(&namespace, "lo", &Narrow { rate_bps: 1_000_000, burst: 10_000, queue: 10_000 }));
+        .and_then(|()| shape(&namespace, "lo", &Narrow { rate_bps: 1_000_000, burst: 10_000, queue: 10 }));
     let _ = super::ip(&["netns", "delete", &namespace]);
     tried.map_err(|error| NoNarrow::Machine(format!("this kernel has no token bucket for links: {error}")))
 }
@@ -69,7 +70,11 @@ pub enum NoNarrow {
 }
 
 fn shape(namespace: &str, device: &str, link: &Narrow) -> Result<(), NetError> {
-    let words = ["-n", namespace, "qdisc", "replace", "dev", device, "root", "tbf"];
+    let tc = |words: &[&str]| {
+        run(process::command("tc").args(["-n", namespace, "qdisc", "replace", "dev", device]).args(words))
+    };
     let (rate, burst, queue) = (format!("{}bit", link.rate_bps), link.burst.to_string(), link.queue.to_string());
-    run(process::command("tc").args(words).args(["rate", &rate, "burst", &burst, "limit", &queue]))
+    // The bucket's own queue, which counts bytes, is wanted by `tc` and replaced at once.
+    tc(&["root", "handle", "1:", "tbf", "rate", &rate, "burst", &burst, "limit", "100000"])?;
+    tc(&["parent", "1:1", "handle", "10:", "pfifo", "limit", &queue])
 }
