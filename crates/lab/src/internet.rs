@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::netns::{self, Network};
+use crate::netns::{self, Narrow, Network};
 use crate::node::{Mode, Node, NodeConfig};
 use crate::process::{Guard, node_program, wait_until};
 use crate::sshd::{self, Sshd, SshdConfig};
@@ -71,6 +71,19 @@ impl Internet {
     ///
     /// When anything cannot be started; ask [`available`] before.
     pub fn start(nodes: u8) -> io::Result<Self> {
+        Self::begin(nodes, None)
+    }
+
+    /// The same, with every node behind such a link; nodes tell what they really send in their health documents.
+    ///
+    /// # Errors
+    ///
+    /// As [`Internet::start`]; ask [`netns::can_narrow`], too.
+    pub fn behind(nodes: u8, link: &Narrow) -> io::Result<Self> {
+        Self::begin(nodes, Some(link))
+    }
+
+    fn begin(nodes: u8, link: Option<&Narrow>) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("witness-internet-").tempdir()?;
         let mut network = Network::new().map_err(io::Error::other)?;
         let mut add = |name: &str, address: IpAddr| network.add(name, &[address]).map_err(io::Error::other);
@@ -82,6 +95,11 @@ impl Internet {
         let addresses: Vec<IpAddr> = (1..=nodes.min(80)).map(|n| Ipv4Addr::new(192, 0, 2, 10 + n).into()).collect();
         for (address, number) in addresses.iter().zip(1..) {
             add(&format!("n{number}"), *address)?;
+        }
+        if let Some(link) = link {
+            for number in 1..=addresses.len() {
+                network.narrow(&format!("n{number}"), link).map_err(io::Error::other)?;
+            }
         }
 
         let authority = Authority::new().map_err(io::Error::other)?;
@@ -101,7 +119,7 @@ impl Internet {
         let machines = addresses
             .iter()
             .zip(1..)
-            .map(|(address, number)| Machine::start(&network, folder.path(), &format!("n{number}"), *address))
+            .map(|(address, number)| Machine::start(&network, folder.path(), &format!("n{number}"), *address, link))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self { machines, authority, _anchors: anchors, network, folder })
     }
@@ -126,21 +144,30 @@ pub struct Machine {
     address: IpAddr,
     namespace: String,
     folder: PathBuf,
+    /// What it can send, bit/s, where that is less than its processes could.
+    capacity: Option<u64>,
     web: Guard,
     /// Its sshd.
     pub sshd: Sshd,
 }
 
 impl Machine {
-    fn start(network: &Network, certificates: &Path, name: &str, address: IpAddr) -> io::Result<Self> {
+    fn start(
+        network: &Network,
+        certificates: &Path,
+        name: &str,
+        address: IpAddr,
+        link: Option<&Narrow>,
+    ) -> io::Result<Self> {
         let namespace = network.namespace(name).map_err(io::Error::other)?.to_owned();
         let folder = certificates.join(name);
         std::fs::create_dir(&folder)?;
         let mut sshd = SshdConfig::new(SocketAddr::new(address, 22));
         sshd.namespace = Some(namespace.clone());
         let sshd = Sshd::start(sshd)?;
-        let web = launch(&namespace, &folder, name, address)?;
-        Ok(Self { name: name.to_owned(), address, namespace, folder, web, sshd })
+        let capacity = link.map(|link| link.rate_bps);
+        let web = launch(&namespace, &folder, name, address, capacity)?;
+        Ok(Self { name: name.to_owned(), address, namespace, folder, capacity, web, sshd })
     }
 
     /// Its name, which is its host's in the network, too.
@@ -188,12 +215,12 @@ impl Machine {
     /// When it cannot be started.
     pub fn restart(&mut self) -> io::Result<()> {
         self.web.kill();
-        self.web = launch(&self.namespace, &self.folder, &self.name, self.address)?;
+        self.web = launch(&self.namespace, &self.folder, &self.name, self.address, self.capacity)?;
         self.sshd.restart()
     }
 }
 
-fn launch(namespace: &str, folder: &Path, name: &str, address: IpAddr) -> io::Result<Guard> {
+fn launch(namespace: &str, folder: &Path, name: &str, address: IpAddr, capacity: Option<u64>) -> io::Result<Guard> {
     for left in ["mode", "mode.done", "pid"] {
         let _ = std::fs::remove_file(folder.join(left));
     }
@@ -203,6 +230,9 @@ fn launch(namespace: &str, folder: &Path, name: &str, address: IpAddr) -> io::Re
     command.args(["--cert", "../good.pem", "--key", "../good.key"]);
     command.args(["--expired-cert", "../expired.pem", "--expired-key", "../expired.key"]);
     command.args(["--mode-file", "mode", "--mode-done", "mode.done", "--pid-file", "pid"]);
+    if let Some(capacity) = capacity {
+        command.args(["--egress", "eth0", "--capacity", &capacity.to_string()]);
+    }
     let mut guard = Guard::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
     // The file is written once it listens.
     let pid = folder.join("pid");

@@ -3,7 +3,9 @@
 //! Nothing here knows the controller. What listens runs on a thread of its own, so that a test may block, run on any
 //! runtime or on none; what is started is stopped when its handle is dropped, also when a test panics.
 
+pub mod clients;
 pub mod dnsserver;
+pub mod egress;
 pub mod fleet;
 pub mod golden;
 pub mod internet;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use witness_lab::dnsserver::{DnsServer, SharedZone, Source, Zone};
-use witness_lab::netns::{self, Firewall, Network, Traffic};
+use witness_lab::netns::{self, Firewall, Narrow, Network, NoNarrow, Traffic, can_narrow};
 use witness_lab::node::{Node, NodeConfig};
 use witness_lab::tls::{Authority, Validity};
 
@@ -144,4 +144,23 @@ fn what_the_dead_have_left_is_swept() {
     assert!(witness_lab::process::command("ip").args(["netns", "add", &stale]).status().unwrap().success());
     let _network = Network::new().unwrap();
     assert!(!namespaces().contains(&stale));
+}
+
+#[test]
+fn a_narrow_link_loses_what_its_queue_has_no_room_for() {
+    let Some(network) = network() else { return };
+    match can_narrow() {
+        Ok(()) => {}
+        Err(NoNarrow::Install(reason)) => return witness_lab::skip("narrow links", &reason),
+        Err(NoNarrow::Machine(reason)) => return witness_lab::skip_machine("narrow links", &reason),
+    }
+    assert_eq!(network.lost("n1").unwrap(), 0, "a link as wide as any loses nothing");
+    network.narrow("n1", &Narrow { rate_bps: 1_000_000, burst: 8_000, queue: 7 }).unwrap();
+    assert!(pings(&network, "192.0.2.11"), "little passes as before");
+    assert_eq!(network.lost("n1").unwrap(), 0);
+    // Fifty answers of 1.4 kB at once, where a dozen have room.
+    network.exec("witness", "ping", &["-n", "-c50", "-l50", "-s1400", "-W2", "192.0.2.11"]).unwrap();
+    let lost = network.lost("n1").unwrap();
+    assert!((10..50).contains(&lost), "{lost}");
+    assert!(pings(&network, "192.0.2.11"), "and it has come to itself");
 }

@@ -18,6 +18,8 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
 
   demo    runs `witness demo`: a whole fleet on loopback
   test    runs all tests; ARGUMENTS go to the test runner (`cargo nextest run`, or `cargo test` without nextest)
+  overload-test
+          four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let done = match task.as_str() {
         "demo" => suites::demo(&machine, &arguments),
         "test" => suites::test(&machine, &arguments),
+        "overload-test" => suites::overload_test(&machine, &arguments),
         "ci" => {
             let with_deny = flag("--with-deny");
             ci::everything(&machine, with_deny, &arguments)

@@ -73,6 +73,16 @@ pub(crate) const TESTS: &[Need] = &[
     program("python3", "python3", "registrars driven by other people's clients"),
 ];
 
+/// For overload in real packets.
+pub(crate) const OVERLOAD: &[Need] = &[
+    server("openssh-server", "sshd", &["ssh.service", "ssh.socket"], "overload"),
+    program("openssh-client", "ssh-keygen", "overload"),
+    server("knot", "knotd", &["knot.service"], "overload"),
+    program("bind9-dnsutils", "dig", "overload"),
+    program("iproute2", "tc", "overload"),
+    server("nftables", "nft", &["nftables.service"], "overload"),
+];
+
 /// For the benchmarks: those we compare with, and what they are pointed at.
 pub(crate) const BENCH: &[Need] = &[
     server(

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::machine::{Machine, has_openssl_headers, which};
-use crate::packages::{self, BENCH, BUILD, TESTS};
+use crate::packages::{self, BENCH, BUILD, OVERLOAD, TESTS};
 use crate::skips::{self, Skips};
 use crate::{Failure, cargo, root, run, succeeds};
 
@@ -54,6 +54,24 @@ pub(crate) fn test(machine: &Machine, arguments: &[String]) -> Result<(), Failur
     run_tests(machine, &build, arguments, &mut Skips::default())
 }
 
+/// What takes the whole machine for minutes, and would make the timing of others' tests mean nothing.
+pub(crate) fn overload_test(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    let missing = packages::provide(machine, OVERLOAD);
+    missing.tell(machine);
+    let file = skips::fresh_file(&target())?;
+    // The nodes are a program of another package, which cargo does not build for a test of this one.
+    run(&mut build.cargo(&["build", "--quiet", "--package", "witness-lab", "--bins"]))?;
+    let words = ["test", "--quiet", "--package", "witness", "--test", "overload"];
+    let mut command = build.cargo(&words);
+    command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]).args(arguments);
+    let done = run(command.env(skips::VARIABLE, &file));
+    let skips = Skips::read(&file);
+    skips.tell();
+    done?;
+    skips.judge(machine, &missing.not_to_be_had)
+}
+
 /// Runs the tests, tells what was skipped, and judges it. `also` are suites that the caller has left out.
 pub(crate) fn run_tests(
     machine: &Machine,
@@ -65,6 +83,9 @@ pub(crate) fn run_tests(
     missing.tell(machine);
     if !machine.installs && machine.why_not.starts_with("only root") {
         eprintln!("xtask: not root, so what needs network namespaces is left out: end to end, networks of the lab");
+    }
+    if arguments.is_empty() {
+        also.add("overload", "it takes minutes and the whole machine; `cargo xtask overload-test` runs it");
     }
     let file = skips::fresh_file(&target())?;
     let done = run_runners(build, arguments, &file);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use witness_lab::node::{Mode, Node, NodeConfig};
+use witness_lab::egress::Egress;
+use witness_lab::node::{Health, Mode, Node, NodeConfig};
 use witness_lab::tls::{Identity, Leaf};
 
 const USAGE: &str = "\
@@ -15,11 +16,13 @@ usage: witness-lab-node --listen IP:PORT --cert FILE --key FILE
            [--name NAME] [--ssh IP:PORT] [--token-file FILE]
            [--expired-cert FILE --expired-key FILE]
            [--mode MODE] [--mode-file FILE] [--mode-done FILE] [--health-file FILE] [--pid-file FILE]
+           [--egress DEVICE --capacity BIT/S]
 
 Serves HTTPS until it is killed. MODE is healthy, refuse, reset, hang-tls, hang-http, hang-body, slow MILLISECONDS,
 status CODE, shedding SECONDS, bad-body, redirect URL, cut, endless, expired, tls12 or plain. --mode-file is read
 again ten times a second, and what it holds is the mode; once it is, --mode-done holds it, too. --health-file is read
-as often and holds the health document. Prints `listening on IP:PORT` when it does, and writes its process id to
+as often and holds the health document. With --egress, that document tells what this network interface has sent in the
+last two seconds, and --capacity what it can send. Prints `listening on IP:PORT` when it does, and writes its process id to
 --pid-file after that.
 ";
 
@@ -61,6 +64,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let (mut mode_text, mut health_text) = (String::new(), String::new());
+    let mut egress = arguments.egress.as_deref().map(Egress::of);
     loop {
         // A file that is not there, half written or wrong changes nothing; what is wrong is said once.
         if let Some(text) = changed(arguments.mode_file.as_deref(), &mut mode_text) {
@@ -78,6 +82,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
                 Ok(health) => node.set_health(health),
                 Err(error) => eprintln!("witness-lab-node: the health document cannot be read: {error}"),
             }
+        }
+        if let Some(bps) = egress.as_mut().and_then(Egress::look) {
+            let told = node.health();
+            let capacity_bps = arguments.capacity.unwrap_or(told.capacity_bps);
+            node.set_health(Health { egress_bps: bps, capacity_bps, ..told });
         }
         tokio::select! {
             _ = terminated.recv() => break,
@@ -103,6 +112,8 @@ struct Arguments {
     mode_done: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     health_file: Option<PathBuf>,
+    egress: Option<String>,
+    capacity: Option<u64>,
 }
 
 impl Arguments {
@@ -133,6 +144,8 @@ impl Arguments {
             mode_done: take("mode-done").map(Into::into),
             pid_file: take("pid-file").map(Into::into),
             health_file: take("health-file").map(Into::into),
+            egress: take("egress"),
+            capacity: take("capacity").map(|capacity| capacity.parse()).transpose()?,
         };
         match given.keys().next() {
             Some(name) => Err(format!("--{name} is no option\n{USAGE}").into()),

@@ -8,9 +8,11 @@
 //!
 //! Every host is a namespace with one interface `eth0`, an address of its own (any: all are routed) and a default
 //! route to the hub. As on the internet, hosts are not on one link: a host that is gone is missed by the router, not by
-//! an ARP request of ours. Needs root, `ip` and, for the firewalls, `nft`.
+//! an ARP request of ours. Needs root, `ip` and, for the firewalls, `nft`, for
+//! narrow links `tc`.
 
 mod firewall;
+mod narrow;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -25,6 +27,7 @@ use rustix::process::Signal;
 
 use self::firewall::Hook;
 pub use self::firewall::{Firewall, Traffic};
+pub use self::narrow::{Narrow, NoNarrow, can_narrow};
 use crate::process::{self, Guard, is_root, wait_until, which};
 
 /// Names of our namespaces begin so; the id of the process that made them follows.

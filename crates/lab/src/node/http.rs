@@ -14,6 +14,9 @@ use super::{Acceptors, Mode, REMEMBERED, Request, Shared, Stage, until_closed};
 /// A request's head, at most.
 const HEAD_LIMIT: usize = 16 * 1024;
 
+/// A body that was asked for by its length, at most.
+const BODY_LIMIT: usize = 16 << 20;
+
 /// How long a client may take over a request; what is left open longer is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -158,7 +161,11 @@ fn page(request: &Request, shared: &Shared) -> (u16, &'static str, Vec<u8>) {
     if !["GET", "HEAD"].contains(&request.method.as_str()) {
         return (405, "text/plain", b"only GET and HEAD\n".to_vec());
     }
-    if request.target.split('?').next() != Some("/.witness/health") {
+    let path = request.target.split('?').next().unwrap_or_default();
+    if let Some(length) = path.strip_prefix("/bytes/").and_then(|length| length.parse().ok()) {
+        return (200, "application/octet-stream", vec![b'.'; usize::min(length, BODY_LIMIT)]);
+    }
+    if path != "/.witness/health" {
         return (200, "text/plain", format!("{} at your service\n", shared.name).into_bytes());
     }
     let health = shared.state().health.clone();

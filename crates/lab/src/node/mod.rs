@@ -1,7 +1,7 @@
 //! A toy HTTPS node that can be broken, in one of many ways, while it runs.
 //!
-//! It answers `/.witness/health` with the health document of a witness-edge and everything else with a small text. It
-//! is no web server: one request is read at a time, bodies of requests are passed over, HTTP/2 is not spoken.
+//! It answers `/.witness/health` with the health document of a witness-edge, `/bytes/100000` with a body of that length
+//! and everything else with a small text. It is no web server: one request is read at a time, bodies of requests are passed over, HTTP/2 is not spoken.
 
 mod http;
 mod mode;

@@ -66,8 +66,10 @@ async fn tells_its_health_and_remembers_who_asked() {
     let health: Health = serde_json::from_str(body).unwrap();
     assert_eq!(health, Health::of("slice1"));
     assert!(bench.get("/", "").await.unwrap().ends_with("slice1 at your service\n"));
+    let answer = bench.get("/bytes/100000", "").await.unwrap();
+    assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), 100_000);
     let seen = bench.node.seen();
-    assert_eq!((seen.connections, seen.handshakes, seen.requests.len()), (2, 2, 2));
+    assert_eq!((seen.connections, seen.handshakes, seen.requests.len()), (3, 3, 3));
     assert_eq!(seen.requests[0].sni.as_deref(), Some("files.example.com"));
     assert_eq!(seen.requests[0].headers["x-trace"], "7");
     assert_eq!(seen.requests[0].tls_version, "TLSv1_3");
