@@ -166,6 +166,16 @@ impl Desk<'_> {
         if let Some(milli) = short.filter(|_| limits.on_shortage == Shortage::Keep) {
             return Refused::aloud(Guard::Capacity, format!("{}; on_shortage is keep", too_much(milli)));
         }
+        let far_short = after.filter(|milli| *milli > u64::from(limits.room_dead_percent) * 10);
+        if let Some(milli) = far_short.filter(|_| !crowd.is_overloaded()) {
+            // It would make an overload of a death.
+            let why = format!(
+                "the rest would carry {}, more than {} %, and nobody can tell them to shed load",
+                percent(milli),
+                limits.room_dead_percent
+            );
+            return Refused::aloud(Guard::Capacity, why);
+        }
         if !crowd.is_overloaded() {
             return Ok(());
         }
@@ -231,7 +241,7 @@ impl Desk<'_> {
                 format!("the rest would carry {} (at most {} % is allowed)", percent(milli), limits.room_percent),
             ),
             Some(_) if self.is_wrong(node) => Ok(()),
-            Some(_) => match crowd.room.of_peers_percent(node) {
+            room => match room.and_then(|_| crowd.room.of_peers_percent(node)) {
                 Some(share) if share >= u64::from(limits.weak_percent) => Refused::aloud(
                     Guard::StillServes,
                     format!(
@@ -239,14 +249,14 @@ impl Desk<'_> {
                         limits.weak_percent
                     ),
                 ),
-                _ => Ok(()),
+                Some(_) => Ok(()),
+                None if whole || limits.canary || self.is_sporadic(node) || self.is_half_dead(node) => Ok(()),
+                None => Refused::aloud(
+                    Guard::Capacity,
+                    "it serves some of its clients, and nobody knows how many of them, nor whether the others could"
+                        .to_owned(),
+                ),
             },
-            None if whole || limits.canary || self.is_sporadic(node) || self.is_half_dead(node) => Ok(()),
-            None => Refused::aloud(
-                Guard::Capacity,
-                "it serves some of its clients, and without load figures nobody knows whether the others could"
-                    .to_owned(),
-            ),
         }
     }
 

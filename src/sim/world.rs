@@ -119,8 +119,8 @@ impl<'a> World<'a> {
         let model = &self.scenario.model;
         self.goodput = 0.0;
         for (body, (base, can)) in self.bodies.iter_mut().zip(wanted.iter().zip(capacities)) {
-            let asked = (base + model.retry * body.failed) * (1.0 + body.wavers).max(0.0);
-            let load = asked * self.let_through;
+            let asked = base + model.retry * body.failed;
+            let load = asked * (1.0 + body.wavers).max(0.0) * self.let_through;
             if !body.is_alive() {
                 (body.utilisation, body.sends, body.egress_loss, body.failed) = (0.0, 0.0, 0.0, 0.0);
                 continue;
@@ -129,8 +129,9 @@ impl<'a> World<'a> {
             body.sends = goodput(body.utilisation, model) * can;
             body.egress_loss = lost(body.utilisation, model.queue);
             let served = if load > 0.0 { (body.sends / load).min(1.0) } else { 1.0 };
-            body.failed = (asked * (1.0 - served)).max(0.0);
-            self.goodput += base * served;
+            body.failed = asked * (1.0 - served);
+            // What is served at the second try is served.
+            self.goodput += asked * served;
         }
         self.asked += self.demand * STEP_S;
         self.served += self.goodput * STEP_S;
@@ -277,7 +278,7 @@ mod tests {
         let text = format!("{CALM}demand = [[0, 0.4]]\n");
         let (_, bodies) = lived(&text, 122, |world, _| world.published = vec![1, 2, 3]);
         let left = bodies[0].utilisation / 0.4;
-        assert!(left > 0.03 && left <= 0.05, "the stragglers' share at the most: {left}");
+        assert!(left > 0.03 && left < 0.0501, "the stragglers' share at the most: {left}");
     }
 
     #[test]
@@ -286,6 +287,8 @@ mod tests {
         let (_, bodies) = lived(&format!("{CALM}demand = [[0, 1.2]]"), 600, |_, _| {});
         assert!((bodies[0].utilisation - 1.5333).abs() < 0.001, "{bodies:?}");
         assert!((bodies[0].sends - 0.8667).abs() < 0.001, "{bodies:?}");
+        let (served, _) = lived(&format!("{CALM}demand = [[0, 1.2]]"), 6000, |_, _| {});
+        assert!((served - 100.0 * 0.8667 / 1.2).abs() < 0.1, "what is served is all that is sent: {served}");
         let (served, _) = lived(&format!("{CALM}demand = [[0, 1.2]]"), 600, |world, _| world.let_through = 0.8);
         assert!(served > 99.9, "clients that get less all get something: {served}");
     }
