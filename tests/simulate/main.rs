@@ -177,3 +177,31 @@ fn on_the_command_line() {
     let listed = witness(&[]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains("25-blind-in-one-eye"));
 }
+
+/// The examples of the decision rule are what the program says: of each session, every line is said by the run.
+#[test]
+fn the_examples_of_the_rule_are_what_the_program_says() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decision-rule.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut examples = 0;
+    for example in page.split("<!-- example -->").skip(1) {
+        let block = example.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+        let (command, lines) = block.split_once('\n').unwrap();
+        let arguments: Vec<&str> = command.strip_prefix("$ witness simulate ").unwrap().split(' ').collect();
+        let ran = witness(&[&arguments[..], &["--json"]].concat());
+        let said: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{command}: {error}"));
+        let line = |action: &Value| {
+            let text = |key: &str| action[key].as_str().map(|text| format!(" {text}")).unwrap_or_default();
+            let step = action["step"].as_u64().map(|step| format!(" step {step}")).unwrap_or_default();
+            let seconds = action["t"].as_i64().unwrap() / 1000;
+            let (minutes, seconds) = (seconds / 60, seconds % 60);
+            format!("{minutes:02}:{seconds:02}{}{}{step}{}:{}", text("a"), text("n"), text("rule"), text("why"))
+        };
+        let all: Vec<String> = said["actions"].as_array().unwrap().iter().map(line).collect();
+        for wanted in lines.lines() {
+            assert!(all.iter().any(|line| line == wanted), "{command} does not say {wanted:?}: {all:#?}");
+            examples += 1;
+        }
+    }
+    assert!(examples >= 15, "{examples}");
+}
