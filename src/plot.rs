@@ -247,8 +247,12 @@ impl Picture {
     /// The first things that were done, in words.
     fn acts(&mut self, scenario: &Scenario, main: &Drawn<'_>) {
         const MOST: usize = 14;
-        let done: Vec<_> =
-            main.outcome.done.iter().filter(|done| done.what.what != Move::Alert && !done.what.is_renewal()).collect();
+        let done: Vec<_> = main
+            .outcome
+            .done
+            .iter()
+            .filter(|done| !matches!(done.what.what, Move::Alert(_)) && !done.what.is_renewal())
+            .collect();
         let title = if done.is_empty() { "Nothing was done" } else { "What was done" };
         self.say(LEFT, self.top, "start", "#000000", title);
         self.top += 18.0;
@@ -259,7 +263,7 @@ impl Picture {
                 Move::Withdraw(node) => format!("withdraw {}", name(node)),
                 Move::Reinstate(node) => format!("reinstate {}", name(node)),
                 Move::Shed { step, .. } => format!("shed, step {step}"),
-                Move::Alert => continue,
+                Move::Alert(_) => continue,
             };
             let colour = if one.alive { "#d32f2f" } else { "#333333" };
             let why: String = one.what.why.chars().take(95).collect();

@@ -137,7 +137,8 @@ fn act(scenario: &Scenario, what: &Move) -> String {
         Move::Withdraw(node) => format!("withdraw {}", name(node)),
         Move::Reinstate(node) => format!("reinstate {}", name(node)),
         Move::Shed { step, percent } => format!("shed step {step} ({percent} %)"),
-        Move::Alert => "alert".to_owned(),
+        Move::Alert(Some(node)) => format!("alert {}", name(node)),
+        Move::Alert(None) => "alert".to_owned(),
     }
 }
 
@@ -203,7 +204,7 @@ fn as_json(scenario: &Scenario, seed: u64, lived: &Lived) -> Value {
             Move::Withdraw(node) => ("withdraw", Some(name(node)), None),
             Move::Reinstate(node) => ("reinstate", Some(name(node)), None),
             Move::Shed { step, .. } => ("shed", None, Some(step)),
-            Move::Alert => ("alert", None, None),
+            Move::Alert(node) => ("alert", node.map(name), None),
         };
         json!({"t": done.at_ms, "a": a, "n": n, "step": step, "rule": done.what.rule, "why": done.what.why, "alive": done.alive})
     });

@@ -177,6 +177,10 @@ pub(super) fn look<'a>(light: &Light<'a>, memory: &Memory, pool: &Pool, of_pool:
 }
 
 impl<'a> Crowd<'a> {
+    pub(super) fn serves(&self, node: &NodeId) -> bool {
+        self.serving.binary_search(&node).is_ok()
+    }
+
     pub(super) fn answers(&self, node: &NodeId) -> bool {
         self.answering.binary_search(&node).is_ok()
     }

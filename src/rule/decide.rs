@@ -81,7 +81,8 @@ impl View<'_> {
             findings: self.findings,
             crowd: self.crowd,
             anchored_at: self.anchored_at,
-            out_count: of_pool.out.values().filter(|out| is_ours(out)).count(),
+            // One whose last address of a set stays is out and, until it is seen to be, in service as well.
+            out_count: of_pool.out.iter().filter(|(id, out)| is_ours(out) && !self.crowd.serves(id)).count(),
             overload_since: of_pool.overload_since,
             changed_at: of_pool.changed_at,
             regret_until: of_pool.regret_until,

@@ -301,6 +301,11 @@ impl Desk<'_> {
         let strikes = self.nodes.get(node).map_or(&[][..], |memory| memory.strikes.as_slice());
         let nominating = strikes.len().saturating_sub(self.policy.strikes.max(1) as usize);
         let Some(since) = strikes.get(nominating).map(|strike| strike.at) else { return true };
+        // In the first minutes of an overload it may look as if it were one node's alone.
+        let first = strikes.first().map_or(since, |strike| strike.at);
+        if self.sight.now.since(first) < self.policy.window / 4 {
+            return false;
+        }
         let spared = |memory: &NodeMemory| memory.strikes.last().is_none_or(|strike| strike.at < since);
         self.crowd.serving.iter().filter(|id| **id != node).all(|id| self.nodes.get(*id).is_none_or(spared))
     }

@@ -61,8 +61,8 @@ pub enum Move {
         /// What clients get then, percent.
         percent: u32,
     },
-    /// A person is called.
-    Alert,
+    /// A person is called: for a node, or for the fleet.
+    Alert(Option<usize>),
 }
 
 /// A move, with its reason.
@@ -242,7 +242,7 @@ impl Pilot for Witness {
                     let steps = &self.engine.policy().shed.steps;
                     Move::Shed { step, percent: steps.get(usize::from(step)).copied().unwrap_or(100) }
                 }
-                ActionKind::Alert => Move::Alert,
+                ActionKind::Alert => Move::Alert(place(action)),
             };
             Some(Reasoned { what, rule: action.rule.to_string(), why: action.why.clone() })
         });

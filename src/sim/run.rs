@@ -261,7 +261,7 @@ impl<'a> Stage<'a> {
                     self.step = step;
                     self.world.let_through = f64::from(percent) / 100.0;
                 }
-                Move::Alert => {}
+                Move::Alert(_) => {}
             }
             if let Some(scribe) = &mut self.scribe {
                 scribe.act(tick_ms, &what);

@@ -89,7 +89,7 @@ impl Scribe {
             Move::Withdraw(node) => ("withdraw", Some(node), None),
             Move::Reinstate(node) => ("reinstate", Some(node), None),
             Move::Shed { step, .. } => ("shed", None, Some(step)),
-            Move::Alert => ("alert", None, None),
+            Move::Alert(node) => ("alert", node, None),
         };
         let mut line = json!({"k": "act", "t": at_ms, "a": a, "rule": what.rule, "why": what.why});
         if let Some(node) = node {

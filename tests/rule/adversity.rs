@@ -15,7 +15,7 @@ fn what_no_anchor_confirms_withdraws_nobody() {
     world.ticks(3, 60, &[DEAD, FINE, FINE, FINE]);
     world.just_started = true;
     assert_eq!(holds(&world.ticks(1, 60, &[DEAD, FINE, FINE, FINE])), ["withdraw n1 warmup"]);
-    world.ticks(3, 60, &[FINE]);
+    world.ticks(12, 60, &[FINE]);
     let mut tick = |ago: u64| {
         world.pass(10);
         let asked = world.clock.wall.minus(Duration::from_secs(ago));

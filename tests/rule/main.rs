@@ -86,10 +86,23 @@ fn interleaved_successes_do_not_erase_strikes() {
     let mut world = warm();
     for _ in 0..3 {
         world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
-        world.ticks(2, 60, &[FINE]);
+        world.ticks(4, 60, &[FINE]);
     }
     let last = world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
     assert_eq!(actions(&last), ["withdraw n1 S2.strikes"]);
+}
+
+#[test]
+fn strikes_close_together_between_successes_are_not_one_nodes_alone_yet() {
+    // So an overload begins: at its weakest node, now and then, within minutes.
+    let mut world = warm();
+    for _ in 0..3 {
+        world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
+        world.ticks(2, 60, &[FINE]);
+    }
+    let last = world.ticks(1, 60, &[DEAD, FINE, FINE, FINE]);
+    assert_eq!(holds(&last), ["withdraw n1 capacity"]);
+    assert_eq!(actions(&last), ["alert n1 S2.strikes"]);
 }
 
 #[test]

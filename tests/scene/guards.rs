@@ -341,3 +341,38 @@ fn what_comes_and_goes_is_told_once_in_a_while() {
     let alerts = story.actions.iter().filter(|(_, action, node, _)| action == "alert" && node == "n2").count();
     assert_eq!(alerts, 1, "{:?}", story.actions);
 }
+
+#[test]
+fn what_the_dead_carried_is_not_counted_twice() {
+    // Half of the clients of the dead are with the others by now: five carry 61 % where eight carried 50 %, and with all
+    // of it they would carry 80 %.
+    let load = |_, now: i64| if now < DIES { 50 } else { 61 };
+    let scene = Scene::of(8, dead(&[2, 3, 4], Looks::Silent)).with_load(load).policy("max_withdrawn", 3.into());
+    let story = scene.run(DIES + 60_000);
+    taken(&story, &["n2", "n3", "n4"]);
+}
+
+#[test]
+fn a_silent_node_that_strikes_nominate_waits_for_what_others_say() {
+    // Three blips, long enough ago, and a fourth that others do not have.
+    let blip = |node: usize, now: i64| node == 2 && now > DIES && (now - DIES) % 400_000 < 12_000;
+    let looks = move |node, now| if blip(node, now) { Looks::CutOff } else { Looks::Fine };
+    let story = Scene::of(4, looks).with_relays().run(2_400_000);
+    taken(&story, &[]);
+    held(&story, "n2", "unconfirmed");
+    // Alone it is one node's sporadic trouble, and leaves.
+    assert!(!Scene::of(4, looks).run(2_400_000).withdrawn().is_empty());
+}
+
+#[test]
+fn three_failures_in_a_row_nominated_by_strikes_are_no_steady_failure() {
+    // Each is soft for itself: n2 fails for 8 s at a time, while n3 has trouble of its own now and then.
+    let fails = |node: usize, now: i64| match node {
+        2 => now > DIES && (now - DIES) % 120_000 < 8_000,
+        3 => now > DIES && (now - DIES + 60_000) % 240_000 < 2_000,
+        _ => false,
+    };
+    let looks = move |node, now| if fails(node, now) { Looks::Wrong } else { Looks::Fine };
+    let story = Scene::of(4, looks).run(1_800_000);
+    assert!(story.withdrawn().is_empty(), "{:?}", story.actions);
+}
