@@ -1,0 +1,14 @@
+//! A caching reverse proxy for big files.
+//!
+//! ```text
+//!   serve    listeners, requests, answers                 shell
+//!     │
+//!   http     may this be stored, is it fresh, which range   pure
+//!     │
+//!   fill     one stream from a source, many readers
+//!     │
+//!   store    slices on disk
+//! ```
+
+pub mod clock;
+pub mod store;
