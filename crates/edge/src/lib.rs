@@ -11,4 +11,5 @@
 //! ```
 
 pub mod clock;
+pub mod http;
 pub mod store;
