@@ -11,5 +11,7 @@
 //! ```
 
 pub mod clock;
+pub mod fill;
 pub mod http;
+pub mod source;
 pub mod store;
