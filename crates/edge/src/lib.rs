@@ -11,6 +11,7 @@
 //! ```
 
 pub mod clock;
+pub mod config;
 pub mod fill;
 pub mod http;
 pub mod source;
