@@ -14,5 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod fill;
 pub mod http;
+pub mod load;
+pub mod serve;
 pub mod source;
 pub mod store;
