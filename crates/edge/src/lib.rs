@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod edge;
 pub mod fill;
 pub mod http;
 pub mod load;

@@ -16,7 +16,7 @@ use crate::fill::{Engine, Object, ReadError, Reader};
 use crate::load::{Limiter, Load};
 
 /// What a body may fail with.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 type Reading = Pin<Box<dyn Future<Output = (Box<Reader>, Result<Option<Bytes>, ReadError>)> + Send>>;
 
