@@ -12,6 +12,7 @@ mod object;
 mod reader;
 mod remember;
 mod segment;
+mod variant;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 pub use object::{Object, ReadError};
 pub use reader::Reader;
 use remember::Remembered;
+use variant::variant;
 
 use crate::clock;
 use crate::http::{Head, Rules, freshness, may_store};
@@ -134,6 +136,12 @@ impl Engine {
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Requests to sources, and those that none answered.
+    #[must_use]
+    pub fn source_counts(&self) -> (u64, u64) {
+        self.sources.counts()
     }
 
     pub(crate) fn note_failure(&self) {
@@ -575,21 +583,4 @@ fn insert(live: &mut BTreeMap<Key, Live>, key: Key, object: &Arc<Object>) {
         });
     }
     live.insert(key, Live::Object(Arc::downgrade(object)));
-}
-
-/// The key of the variant that these request fields choose.
-fn variant(name: &str, marker: &Head, request: &HeaderMap) -> Key {
-    let mut text =
-        format!("{name}\n{}", marker.headers.get(header::ETAG).map_or("", |salt| salt.to_str().unwrap_or("")));
-    for field in &marker.varies {
-        text.push('\n');
-        text.push_str(field);
-        for value in request.get_all(field.as_str()) {
-            text.push('\u{0}');
-            let value = String::from_utf8_lossy(value.as_bytes());
-            let parts: Vec<&str> = value.split(',').map(str::trim).collect();
-            text.push_str(&parts.join(","));
-        }
-    }
-    Key::of(&text)
 }

@@ -134,8 +134,10 @@ pub struct Store {
     evictions: AtomicU64,
     damaged: AtomicU64,
     failed_writes: AtomicU64,
+    /// Nothing is written any more.
+    closed: AtomicBool,
     /// Held as long as the store is open.
-    _lock: std::fs::File,
+    lock: std::fs::File,
 }
 
 #[derive(Debug)]
@@ -175,7 +177,8 @@ impl Store {
             evictions: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             failed_writes: AtomicU64::new(0),
-            _lock: lock,
+            closed: AtomicBool::new(false),
+            lock,
             options,
         })
     }
@@ -274,6 +277,9 @@ impl Store {
         self.reserve(cost).map_err(remove_on)?;
         let mut inner = self.inner();
         inner.pending -= cost;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(remove_on(io::Error::other("the store is closed")));
+        }
         // All under the lock, so that nobody sees the one without the other.
         std::fs::rename(&written, self.path(key)).map_err(remove_on)?;
         let now = short_time(clock::unix_seconds());
@@ -311,6 +317,9 @@ impl Store {
         }
         let mut inner = self.inner();
         inner.pending -= cost;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the store is closed"));
+        }
         let Some(slot) = self.slot_of(&inner, stored) else {
             return Err(io::Error::other("the object has been replaced"));
         };
@@ -379,7 +388,7 @@ impl Store {
     /// Drops an object. Returns whether anything of it was stored.
     pub fn remove(&self, key: Key) -> bool {
         let mut inner = self.inner();
-        let removed = inner.index.remove(key);
+        let removed = !self.closed.load(Ordering::Relaxed) && inner.index.remove(key);
         if removed {
             inner.journal.write(Change::Remove { key });
             let _ = std::fs::remove_file(self.path(key));
@@ -400,7 +409,7 @@ impl Store {
     fn forget(&self, key: Key, generation: u32) {
         let mut inner = self.inner();
         let current = inner.index.find(key).map(|slot| inner.index.entry(slot).generation());
-        if current == Some(generation) {
+        if current == Some(generation) && !self.closed.load(Ordering::Relaxed) {
             inner.index.remove(key);
             inner.journal.write(Change::Remove { key });
             let _ = std::fs::remove_file(self.path(key));
@@ -416,6 +425,10 @@ impl Store {
         let mut evicted = Vec::new();
         let fits = {
             let mut inner = self.inner();
+            // Looked at with the index in hand: once it has been closed, nothing changes it.
+            if self.closed.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the store is closed"));
+            }
             loop {
                 let fits = inner.index.bytes() + inner.pending + cost <= self.options.max_size;
                 if fits && to_free == 0 {

@@ -4,6 +4,8 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::file::ObjectFile;
 use super::index::generation_of;
 use super::journal::{self, Change};
@@ -66,6 +68,9 @@ impl Store {
     /// Takes in an object that the index does not know. Returns its generation.
     pub(super) fn adopt(&self, key: Key) -> Option<u32> {
         let mut inner = self.inner();
+        if self.closed.load(Ordering::Relaxed) {
+            return None;
+        }
         if let Some(slot) = inner.index.find(key) {
             return Some(inner.index.entry(slot).generation());
         }
@@ -131,16 +136,22 @@ impl Store {
         journal::write_snapshot(&folder, number, &bytes)
     }
 
-    /// Before the end: the index is written, and the next start need not look through the folder.
+    /// Before the end: the index is written, and the next start need not look through the folder. Nothing is stored
+    /// from then on.
     ///
     /// # Errors
     ///
     /// As [`Store::save`].
     pub fn close(&self) -> io::Result<()> {
+        {
+            let _held = self.inner();
+            self.closed.store(true, Ordering::Relaxed);
+        }
         self.save()?;
         if !self.scanning.load(Ordering::Relaxed) {
             std::fs::write(self.options.directory.join("clean"), "")?;
         }
-        Ok(())
+        // What still reads may go on; the folder is the next one's.
+        flock(&self.lock, FlockOperation::Unlock).map_err(Into::into)
     }
 }
