@@ -341,7 +341,11 @@ fn cache(table: &Table<'_>) -> Cache {
             Some(status) => {
                 let value = valid_table.value_of(name).expect("it is one of its names");
                 if let Some(milliseconds) = valid_table.quantity_of(name, value, &units::DURATION) {
-                    valid.insert(status, units::duration(milliseconds));
+                    // None at all: what the origin says alone counts, or how long it has been as it is.
+                    match milliseconds {
+                        0 => valid.remove(&status),
+                        _ => valid.insert(status, units::duration(milliseconds)),
+                    };
                 }
             }
             None => valid_table.problem(name, "this is no status", "write a status in quotes, like \"200\" = \"1d\""),

@@ -74,7 +74,7 @@ impl Directives {
             "stale-if-error" => self.stale_if_error = Some(seconds()),
             "only-if-cached" => self.only_if_cached = true,
             "min-fresh" => self.min_fresh = Some(seconds()),
-            "max-stale" => self.max_stale = Some(value.map_or(u64::MAX, |value| seconds_or_zero(value))),
+            "max-stale" => self.max_stale = Some(value.map_or(u64::MAX, seconds_or_zero)),
             _ => {}
         }
     }

@@ -58,7 +58,7 @@ fn one(spec: &str, length: u64) -> Option<Range<u64>> {
         return Some(length.saturating_sub(suffix)..length);
     }
     let first = number(first)?;
-    let end = if last.is_empty() { length } else { number(last)?.checked_add(1).unwrap_or(u64::MAX) };
+    let end = if last.is_empty() { length } else { number(last)?.saturating_add(1) };
     if !last.is_empty() && end <= first {
         return None;
     }

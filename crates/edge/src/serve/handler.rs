@@ -370,7 +370,8 @@ mod tests {
 
     #[test]
     fn a_request_is_for_one_site() {
-        let cases: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+        type Fields = &'static [(&'static str, &'static str)];
+        let cases: &[(&str, Fields, Option<&str>)] = &[
             ("/a", &[("host", "Files.Example.com:8080")], Some("files.example.com")),
             ("http://files.example.com/a", &[("host", "files.example.com")], Some("files.example.com")),
             ("http://files.example.com/a", &[], Some("files.example.com")),

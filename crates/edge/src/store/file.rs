@@ -242,7 +242,8 @@ impl ObjectFile {
         // Whole blocks, as only these have checksums.
         let from = offset / BLOCK * BLOCK;
         let until = end.next_multiple_of(BLOCK).min(self.layout.length);
-        if !patient && !(self.is_cached(from) && self.is_cached(until - 1)) {
+        let waits = || !self.is_cached(from) || !self.is_cached(until - 1);
+        if !patient && waits() {
             return Ok(Read::WouldBlock);
         }
         let wanted = usize::try_from(until - from).map_err(io::Error::other)?;

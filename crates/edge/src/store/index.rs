@@ -322,7 +322,7 @@ impl Index {
             return Some(u8::try_from(entry.bits >> (4 * slice) & 15).expect("four bits"));
         }
         let byte = self.wide[usize::try_from(entry.bits).ok()?][slice as usize / 2];
-        Some(if slice % 2 == 0 { byte & 15 } else { byte >> 4 })
+        Some(if slice.is_multiple_of(2) { byte & 15 } else { byte >> 4 })
     }
 
     fn set_nibble(&mut self, slot: u32, slice: u32, bits: u8) {

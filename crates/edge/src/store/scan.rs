@@ -28,9 +28,8 @@ impl Store {
                 let Some(name) = name.to_str() else { continue };
                 match (Key::from_hex(name), name.split_once('.')) {
                     (Some(key), _) => {
-                        if self.inner().index.find(key).is_none() && self.adopt(key).is_some() {
-                            adopted += 1;
-                        }
+                        let known = self.inner().index.find(key).is_some();
+                        adopted += u64::from(!known && self.adopt(key).is_some());
                     }
                     // Half made when the last process ended.
                     (None, Some((_, of))) if !of.starts_with(&format!("{:016x}", self.token)) => {
