@@ -51,6 +51,23 @@ impl Directives {
         all
     }
 
+    /// The same of a structured field (RFC 9213): one that is not well formed is not there at all.
+    #[must_use]
+    pub fn of_structured(headers: &HeaderMap, name: impl AsHeaderName) -> Self {
+        let mut all = Self::default();
+        for value in headers.get_all(name) {
+            let Ok(text) = value.to_str() else { return Self::default() };
+            for item in split_list(text) {
+                if !is_member(item) {
+                    return Self::default();
+                }
+                all.present = true;
+                all.add(item.split(';').next().unwrap_or(item).trim());
+            }
+        }
+        all
+    }
+
     fn add(&mut self, item: &str) {
         let (name, value) = match item.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -78,6 +95,36 @@ impl Directives {
             _ => {}
         }
     }
+}
+
+/// Whether this is a member of a dictionary (RFC 8941), with a number where seconds belong.
+fn is_member(item: &str) -> bool {
+    let mut parts = item.split(';').map(str::trim);
+    let member = parts.next().unwrap_or("");
+    let (key, value) = member.split_once('=').map_or((member, None), |(key, value)| (key, Some(value)));
+    let is_key = |key: &str| {
+        key.starts_with(|c: char| c.is_ascii_lowercase() || c == '*')
+            && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.*".contains(c))
+    };
+    let digits =
+        |value: &str| !value.is_empty() && value.len() <= 15 && value.bytes().all(|byte| byte.is_ascii_digit());
+    let is_value = |value: &str| {
+        digits(value.strip_prefix('-').unwrap_or(value))
+            || ["?0", "?1"].contains(&value)
+            || value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
+                && value.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c))
+            || value.len() >= 2 && value.starts_with('"') && value.ends_with('"')
+            || value.split_once('.').is_some_and(|(whole, part)| digits(whole) && digits(part))
+    };
+    let of_seconds = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"].contains(&key);
+    let fits = match value {
+        Some(value) if of_seconds => digits(value),
+        Some(value) => is_value(value),
+        None => !of_seconds,
+    };
+    is_key(key)
+        && fits
+        && parts.all(|part| part.split_once('=').map_or(is_key(part), |(key, value)| is_key(key) && is_value(value)))
 }
 
 fn seconds_or_zero(value: &str) -> u64 {
@@ -139,6 +186,15 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(of(text).max_age, expected, "{text}");
+        }
+        let structured = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("cdn-cache-control", text.parse().unwrap());
+            Directives::of_structured(&headers, "cdn-cache-control")
+        };
+        assert_eq!(structured("max-age=60;x=1, foo=\"a\", must-revalidate").max_age, Some(60));
+        for bad in ["max-age=60, &&&", "max-age=\"60\"", "MAX-AGE=60", "max-age", "max-age=1.5"] {
+            assert_eq!(structured(bad), Directives::default(), "{bad}");
         }
         assert!(of("no-store, max-age=5").no_store && !of("\"no-store\"").no_store);
         assert_eq!(of("max-stale").max_stale, Some(u64::MAX));

@@ -59,7 +59,7 @@ const HEURISTIC: [u16; 10] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414];
 
 /// The directives that count for us: those for caches like us before those for all.
 fn directives(headers: &HeaderMap) -> (Directives, bool) {
-    let targeted = Directives::of(headers, "cdn-cache-control");
+    let targeted = Directives::of_structured(headers, "cdn-cache-control");
     if targeted.present { (targeted, true) } else { (Directives::of(headers, header::CACHE_CONTROL), false) }
 }
 
