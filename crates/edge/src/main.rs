@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use witness_edge::config::Config;
 use witness_edge::edge::{self, Edge};
@@ -73,6 +74,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    raise_descriptor_limit();
     let failed = |error: &dyn std::fmt::Display| Failure(1, format!("witness-edge: {error}"));
     edge::refuse_ourselves(config).map_err(|error| Failure(2, error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
@@ -97,6 +99,14 @@ fn run(config: &Config) -> Result<(), Failure> {
         edge.stop().await;
         Ok(())
     })
+}
+
+/// Each client takes one or two descriptors, and each open object one.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_err() {
+        tracing::warn!("failed to raise the limit of open files");
+    }
 }
 
 fn check(arguments: &Arguments, config: &Config) -> Result<(), Failure> {

@@ -9,6 +9,7 @@
 //! ```
 
 mod object;
+mod pending;
 mod reader;
 mod remember;
 mod segment;
@@ -25,8 +26,9 @@ use hyper::body::Incoming;
 use tokio::sync::{oneshot, watch};
 
 pub use object::{Object, ReadError};
+use pending::PendingGuard;
 pub use reader::Reader;
-use remember::Remembered;
+use remember::{Recent, Remembered};
 use variant::variant;
 
 use crate::clock;
@@ -61,6 +63,7 @@ pub struct Engine {
     live: Mutex<BTreeMap<Key, Live>>,
     uncacheable: Remembered,
     failing: Remembered,
+    recent: Recent,
     failures: AtomicU64,
 }
 
@@ -124,28 +127,13 @@ impl Engine {
             live: Mutex::default(),
             uncacheable: Remembered::for_seconds(REMEMBERED),
             failing: Remembered::for_seconds(REST),
+            recent: Recent::default(),
             failures: AtomicU64::new(0),
         })
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<Key, Live>> {
         self.live.lock().expect("no thread panics while it holds this")
-    }
-
-    /// Streams that broke off, and objects that no source gave.
-    #[must_use]
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// Requests to sources, and those that none answered.
-    #[must_use]
-    pub fn source_counts(&self) -> (u64, u64) {
-        self.sources.counts()
-    }
-
-    pub(crate) fn note_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What is here, fresh or not, without asking any source.
@@ -161,16 +149,18 @@ impl Engine {
     }
 
     fn find_key(&self, key: Key, want: &Want) -> Option<Arc<Object>> {
-        if let Some(Live::Object(object)) = self.live().get(&key)
-            && let Some(object) = object.upgrade().filter(|object| !object.is_replaced())
-        {
+        let live = match self.live().get(&key) {
+            Some(Live::Object(object)) => object.upgrade(),
+            Some(Live::Pending(_)) | None => None,
+        };
+        if let Some(object) = live.filter(|object| self.is_good(object)) {
             return Some(object);
         }
         let stored = self.store.lookup(key)?;
         let mut live = self.live();
         match live.get(&key) {
             Some(Live::Object(object)) => {
-                if let Some(object) = object.upgrade().filter(|object| !object.is_replaced()) {
+                if let Some(object) = object.upgrade().filter(|object| self.is_good(object)) {
                     return Some(object);
                 }
             }
@@ -180,7 +170,16 @@ impl Engine {
         }
         let object = Arc::new(Object::of(stored, want.ask.clone()));
         insert(&mut live, key, &object);
+        drop(live);
+        self.recent.push(&object);
         Some(object)
+    }
+
+    /// Whether it can be given out. What has been evicted meanwhile can only while it comes in again: what is fetched
+    /// for it could not be stored.
+    fn is_good(&self, object: &Object) -> bool {
+        let stored = || object.stored().is_none_or(|stored| self.store.is_current(stored));
+        !object.is_replaced() && (stored() || object.is_filling())
     }
 
     /// The object, from wherever it is. What is here is given as it is, stale or not.
@@ -383,9 +382,15 @@ impl Engine {
             (Some(_), _) => true,
             (None, _) => false,
         };
-        if !fits || !may_store(&ask.method, &ask.headers, &head, &self.options.rules) {
-            self.store.remove(key);
-            self.note_uncacheable(key);
+        let stores = |asked: &HeaderMap| may_store(&ask.method, asked, &head, &self.options.rules);
+        if !fits || !stores(&ask.headers) {
+            // Where this client alone asked so that it may not be kept, nothing changes for the others.
+            if !fits || !stores(&HeaderMap::new()) {
+                self.store.remove(key);
+                if status.as_u16() < 400 {
+                    self.note_uncacheable(key);
+                }
+            }
             // What was asked for in part is of no use to somebody who wants another part.
             let whole = start == 0 && status != StatusCode::PARTIAL_CONTENT;
             return (Outcome::Uncacheable, whole.then_some(response));
@@ -536,41 +541,6 @@ impl Engine {
 
     pub(crate) fn note_uncacheable(&self, key: Key) {
         self.uncacheable.insert(key);
-    }
-}
-
-/// Takes the pending mark away, also when the task that asks dies.
-struct PendingGuard {
-    engine: Arc<Engine>,
-    key: Key,
-    old: Option<Arc<Object>>,
-}
-
-impl PendingGuard {
-    fn settle(&self, outcome: &Outcome) {
-        let mut live = self.engine.live();
-        match outcome {
-            // What was looked at and is still good takes its place again.
-            Outcome::Here(object) if object.key == self.key && !object.is_replaced() => {
-                live.insert(self.key, Live::Object(Arc::downgrade(object)));
-            }
-            Outcome::Here(_) | Outcome::Again | Outcome::Uncacheable | Outcome::Failed(_) => {
-                if matches!(live.get(&self.key), Some(Live::Pending(_))) {
-                    live.remove(&self.key);
-                    if let Some(old) = self.old.as_ref().filter(|old| !old.is_replaced()) {
-                        live.insert(self.key, Live::Object(Arc::downgrade(old)));
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Drop for PendingGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.settle(&Outcome::Again);
-        }
     }
 }
 

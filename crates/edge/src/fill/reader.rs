@@ -1,6 +1,7 @@
 //! Reading an object from one offset to another, wherever its bytes are.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -74,7 +75,8 @@ impl Reader {
                 }
                 Step::Begin(position) => segment::begin(&self.engine, &object, position),
                 Step::Wait => {
-                    let silent = self.engine.options.stall;
+                    // Longer each time: it may be slow rather than dead.
+                    let silent = self.engine.options.stall * 2_u32.pow(object.failures.load(Ordering::Relaxed).min(4));
                     if tokio::time::timeout(silent, woken).await.is_err() {
                         object.replace_silent(self.offset, silent);
                     }

@@ -1,12 +1,16 @@
-//! Keys to remember for a while: of what may not be kept, and of what its source failed to give.
+//! What to remember for a while: keys of what may not be kept, or of what its source failed to give; and objects that
+//! were read lately, so that the next reader finds them open.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use super::object::Object;
 use crate::clock;
 use crate::store::Key;
 
 const MOST: usize = 10_000;
+/// Objects that stay open without a reader.
+const RECENT: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Remembered {
@@ -47,6 +51,23 @@ impl Remembered {
         // Its place in the order stays, and is passed over when it is its turn.
         if let Some(until) = inner.until.get_mut(&key) {
             *until = 0;
+        }
+    }
+}
+
+/// Keeps objects for a while, first in, first out.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<VecDeque<Arc<Object>>>);
+
+impl Recent {
+    pub(super) fn push(&self, object: &Arc<Object>) {
+        let mut kept = self.0.lock().expect("no thread panics while it holds this");
+        kept.push_back(object.clone());
+        if kept.len() > RECENT {
+            let oldest = kept.pop_front();
+            // It may be the last one to hold it, and closing a file takes its time.
+            drop(kept);
+            drop(oldest);
         }
     }
 }

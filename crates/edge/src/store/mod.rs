@@ -237,6 +237,18 @@ impl Store {
         }
     }
 
+    /// Whether this is still what is stored under its key. Asking counts as asking for the object.
+    #[must_use]
+    pub fn is_current(&self, stored: &Stored) -> bool {
+        let now = short_time(clock::unix_seconds());
+        let mut inner = self.inner();
+        let slot = self.slot_of(&inner, stored);
+        if let Some(slot) = slot {
+            inner.index.see(slot, now);
+        }
+        slot.is_some()
+    }
+
     /// Whether an object that is not stored should be, when it is fetched now. Asking is a use.
     #[must_use]
     pub fn admits(&self, key: Key) -> bool {

@@ -193,6 +193,22 @@ async fn what_is_for_one_visitor_is_fetched_for_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_client_can_keep_others_from_the_cache() {
+    let scene = Scene::new().await;
+    for fields in [[("authorization", "Basic x")], [("cache-control", "no-store")]] {
+        assert_eq!(get(scene.at(), "/1000/a", &fields).await.body, body("/1000/a", 1, 0..1000));
+    }
+    scene.origin.set(|manner| (manner.status, manner.fields) = (Some(500), Vec::new()));
+    assert_eq!(get(scene.at(), "/1000/a", &[]).await.status, 500);
+    scene.origin.set(|manner| (manner.status, manner.fields) = (None, control("max-age=60")));
+    let before = scene.origin.count();
+    for _ in 0..3 {
+        assert_eq!(get(scene.at(), "/1000/a", &[]).await.body, body("/1000/a", 1, 0..1000));
+    }
+    assert_eq!(scene.origin.count(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_passed_on_and_what_was_kept_is_forgotten() {
     let scene = Scene::new().await;
     get(scene.at(), "/1000/a", &[]).await;

@@ -138,6 +138,26 @@ async fn an_origin_that_never_gives_the_rest_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slow_origin_is_waited_for_by_all_who_wait() {
+    let scene = Scene::new().await;
+    let target = format!("/{}/slow", 20 * MIB);
+    get(scene.at(), &target, &[("range", "bytes=0-9")]).await;
+    // Longer than a stream may be silent before another is tried; each that waits takes that for its own trouble.
+    scene.origin.set(|manner| manner.latency = Duration::from_secs(7));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (at, target) = (scene.at(), target.clone());
+            tokio::spawn(async move { get(at, &target, &[("range", "bytes=-1000")]).await })
+        })
+        .collect();
+    for client in clients {
+        let answer = client.await.unwrap();
+        assert!(answer.whole && answer.body == body(&target, 1, 20 * MIB - 1000..20 * MIB));
+    }
+    assert!(scene.origin.count() <= 4, "{:?}", scene.origin.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn generations_are_never_mixed() {
     let scene = Scene::new().await;
     let size = 6 * MIB;
