@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,6 +19,9 @@ use crate::store::{Options, Store};
 
 /// A stream that is silent for so long while somebody waits for it is replaced.
 const STALL: Duration = Duration::from_secs(5);
+/// A sibling is near; one that is far or busy is no help.
+const SIBLING_CONNECT: Duration = Duration::from_secs(2);
+const SIBLING_READ: Duration = Duration::from_secs(15);
 /// How often old things are dropped, certificates read again, and the index is written if that is worth it.
 const TEND: Duration = Duration::from_secs(60);
 
@@ -107,6 +111,12 @@ impl Edge {
             load: load.clone(),
             limiter,
             block_referers: limits.block_referers.clone(),
+            siblings: config
+                .siblings
+                .members
+                .iter()
+                .filter_map(|url| url.host()?.trim_matches(['[', ']']).parse().ok())
+                .collect(),
             control: control.clone(),
         });
         let fail = |address| move |error| StartError::Listen { address, error };
@@ -246,14 +256,24 @@ fn sources(config: &Config) -> Result<Sources, StartError> {
             SourceKind::S3 => tracing::warn!(source = source.name, "buckets cannot be asked yet; it is left out"),
         }
     }
-    if !config.siblings.is_empty() {
-        tracing::warn!("siblings cannot be asked yet; each edge fills from the sources itself");
-    }
     if list.is_empty() {
-        Err(StartError::NoSource)
-    } else {
-        Ok(Sources::new(list, &config.node.fleet, &config.node.name))
+        return Err(StartError::NoSource);
     }
+    let sources = Sources::new(list, &config.node.fleet, &config.node.name);
+    let members = &config.siblings.members;
+    if members.is_empty() {
+        return Ok(sources);
+    }
+    let options = SourceOptions {
+        name: "siblings".to_owned(),
+        urls: members.clone(),
+        host: None,
+        tls: serve::client_config(config.siblings.ca_file.as_deref())?,
+        connect_timeout: SIBLING_CONNECT,
+        read_timeout: SIBLING_READ,
+    };
+    let own = members.iter().position(|url| is_ourselves(config, url));
+    Ok(sources.with_siblings(options, own))
 }
 
 /// What `check` finds beyond the file: certificates that do not fit, sources that are this edge itself, names that
@@ -281,25 +301,27 @@ pub fn check(config: &Config) -> Vec<String> {
 ///
 /// With the first that is.
 pub fn refuse_ourselves(config: &Config) -> Result<(), StartError> {
-    let own = || config.listen.http.iter().chain(&config.listen.https);
     for source in &config.sources {
         let SourceKind::Http { urls, .. } = &source.kind else { continue };
-        for url in urls {
-            let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
-            let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-            // A name that cannot be looked up now may be known later.
-            let addresses = (host, port).to_socket_addrs().into_iter().flatten();
-            let ours = |at: SocketAddr| {
-                own().any(|own| {
-                    own.port() == at.port() && (own.ip() == at.ip() || own.ip().is_unspecified() && is_local(at.ip()))
-                })
-            };
-            if addresses.into_iter().any(ours) {
-                return Err(StartError::Ourselves { name: source.name.clone(), url: url.to_string() });
-            }
+        if let Some(url) = urls.iter().find(|url| is_ourselves(config, url)) {
+            return Err(StartError::Ourselves { name: source.name.clone(), url: url.to_string() });
         }
     }
     Ok(())
+}
+
+/// Whether a URL leads to where this edge listens.
+fn is_ourselves(config: &Config, url: &Uri) -> bool {
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let ours = |at: SocketAddr| {
+        let mut own = config.listen.http.iter().chain(&config.listen.https);
+        own.any(|own| {
+            own.port() == at.port() && (own.ip() == at.ip() || own.ip().is_unspecified() && is_local(at.ip()))
+        })
+    };
+    // A name that cannot be looked up now may be known later.
+    (host, port).to_socket_addrs().into_iter().flatten().any(ours)
 }
 
 /// Whether an address is this machine's: only those can be bound.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -16,7 +17,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::clock;
-use crate::http::strip_hop_by_hop;
+use crate::http::{hops, strip_hop_by_hop};
 
 /// A body on its way to a source.
 pub type Upload = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -75,6 +76,29 @@ pub struct SourceOptions {
     pub read_timeout: Duration,
 }
 
+/// Stands for the siblings where a source is remembered.
+pub const SIBLING: usize = usize::MAX;
+
+struct Siblings {
+    source: Source,
+    own: Option<usize>,
+}
+
+impl Siblings {
+    /// Who of those that answer owns this object; none: this edge does. When one fails, only its objects move.
+    fn owner(&self, name: &str) -> Option<usize> {
+        let now = clock::unix_seconds();
+        let weight = |url: &Uri| {
+            let digest = digest(&SHA256, format!("{url} {name}").as_bytes());
+            u64::from_le_bytes(digest.as_ref()[..8].try_into().expect("eight of many bytes"))
+        };
+        let answers = |at: &usize| Some(*at) == self.own || self.source.resting[*at].load(Ordering::Relaxed) <= now;
+        let all = 0..self.source.options.urls.len();
+        let owner = all.filter(answers).max_by_key(|at| weight(&self.source.options.urls[*at]));
+        owner.filter(|owner| Some(*owner) != self.own)
+    }
+}
+
 struct Source {
     options: SourceOptions,
     client: Client<HttpsConnector<HttpConnector>, Upload>,
@@ -86,8 +110,12 @@ struct Source {
 /// All sources.
 pub struct Sources {
     list: Vec<Source>,
+    /// The other edges of the fleet, which are asked before any source.
+    siblings: Option<Siblings>,
     /// How this edge signs: `FLEET; node=NAME`, and the same for `Via`.
     signs: [(HeaderName, HeaderValue); 2],
+    fleet: String,
+    node: String,
     fetches: AtomicU64,
     failures: AtomicU64,
 }
@@ -120,6 +148,9 @@ impl Sources {
         let sign = |text: String| HeaderValue::from_str(&text).expect("names are plain");
         Self {
             list: list.into_iter().map(Source::new).collect(),
+            siblings: None,
+            fleet: fleet.to_owned(),
+            node: node.to_owned(),
             signs: [
                 (HeaderName::from_static("cdn-loop"), sign(format!("{fleet}; node={node}"))),
                 (header::VIA, sign(format!("1.1 {node}"))),
@@ -129,13 +160,27 @@ impl Sources {
         }
     }
 
-    /// Asks the sources in their order: one that does not answer, or has no such thing, is followed by the next. With
+    /// The same, with siblings. `own` is which of the URLs is this edge's, if it is among them.
+    #[must_use]
+    pub fn with_siblings(mut self, options: SourceOptions, own: Option<usize>) -> Self {
+        self.siblings = Some(Siblings { source: Source::new(options), own });
+        self
+    }
+
+    /// Asks the sibling that owns the object, unless that is this edge or the request came from a sibling, and then the
+    /// sources in their order: one that does not answer, or has no such thing, is followed by the next. With
     /// `only`, asks that one.
     ///
     /// # Errors
     ///
     /// When none answers.
     pub async fn fetch(&self, ask: &Ask, only: Option<usize>) -> Result<Fetched, FetchError> {
+        if only.is_none_or(|only| only == SIBLING)
+            && let Some(fetched) = self.ask_owner(ask).await
+        {
+            return Ok(fetched);
+        }
+        let only = only.filter(|only| *only != SIBLING);
         self.fetches.fetch_add(1, Ordering::Relaxed);
         let mut worst = FetchError::NoSource;
         let (mut missing, mut poor) = (None, None);
@@ -166,6 +211,27 @@ impl Sources {
             _ => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 poor.ok_or(worst)
+            }
+        }
+    }
+
+    /// What the owner among the siblings says; nothing where there is none, or it cannot tell.
+    async fn ask_owner(&self, ask: &Ask) -> Option<Fetched> {
+        let siblings = self.siblings.as_ref()?;
+        // Whatever others believe about who owns what, a request goes from edge to edge once.
+        if hops(&ask.headers, &self.fleet, &self.node).fleet > 0 {
+            return None;
+        }
+        let owner = siblings.owner(&format!("{}{}", ask.host, ask.target))?;
+        let source = &siblings.source;
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        match source.send(ask, owner, body, &self.signs).await {
+            // It found no source, or is this edge by another name.
+            Ok(response) if is_no_answer(response.status()) || response.status() == StatusCode::LOOP_DETECTED => None,
+            Ok(response) => Some(Fetched { response, source: SIBLING, read_timeout: source.options.read_timeout }),
+            Err(error) => {
+                tracing::debug!(error, "a sibling does not answer");
+                None
             }
         }
     }

@@ -52,8 +52,8 @@ pub struct Config {
     pub cache: Cache,
     /// What clients get.
     pub limits: Limits,
-    /// The other edges of the fleet, which are not asked yet.
-    pub siblings: Vec<Uri>,
+    /// The other edges of the fleet.
+    pub siblings: Siblings,
     /// Whom it asks, in order.
     pub sources: Vec<Source>,
 }
@@ -123,6 +123,15 @@ pub struct Limits {
     pub shed_rates: Vec<u64>,
     /// Host patterns.
     pub block_referers: Vec<String>,
+}
+
+/// `[siblings]`.
+#[derive(Clone, Debug)]
+pub struct Siblings {
+    /// Asked before any source; this edge may be among them.
+    pub members: Vec<Uri>,
+    /// Whom to trust; none: whom the system trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[[sources]]`.
@@ -404,11 +413,14 @@ fn limits(table: &Table<'_>) -> Limits {
     limits
 }
 
-fn siblings(table: &Table<'_>) -> Vec<Uri> {
+fn siblings(table: &Table<'_>) -> Siblings {
     let members = table.texts("members").iter().filter_map(|text| url(table, "members", text)).collect();
-    let _ = table.path("ca_file");
+    let ca_file = table.path("ca_file");
+    if let Some(Err(error)) = ca_file.as_ref().map(std::fs::metadata) {
+        table.problem("ca_file", format!("failed to read it: {error}"), "write the path of a file, or leave it empty");
+    }
     table.finish();
-    members
+    Siblings { members, ca_file }
 }
 
 fn url(table: &Table<'_>, key: &str, text: &str) -> Option<Uri> {

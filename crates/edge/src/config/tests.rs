@@ -22,7 +22,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn the_example_is_accepted_and_its_defaults_are_the_defaults() {
     let config = parse(EXAMPLE).unwrap();
     assert_eq!(config.sources.len(), 2);
-    assert_eq!(config.siblings.len(), 2);
+    assert_eq!(config.siblings.members.len(), 2);
     let least = parse(
         "[node]\nname = \"slice1\"\nfleet = \"files.example.com\"\n[cache]\ndirectory = \"/var/cache/witness-edge\"\n\
          [[sources]]\nname = \"home\"\nurls = [\"https://origin.example.net:8443\"]\n",

@@ -33,7 +33,7 @@ use variant::variant;
 
 use crate::clock;
 use crate::http::{Head, Rules, freshness, may_store};
-use crate::source::{Ask, FetchError, Fetched, Sources, is_no_answer};
+use crate::source::{Ask, FetchError, Fetched, SIBLING, Sources, is_no_answer};
 use crate::store::{Key, Store, Stored};
 
 /// What may not be kept is remembered for so many seconds: nobody waits for another's answer meanwhile.
@@ -409,8 +409,12 @@ impl Engine {
             state.no_ranges = start > 0 && status != StatusCode::PARTIAL_CONTENT;
         }
         if let Some(length) = length {
-            if let Some(stored) = self.store.admits(key).then(|| self.create_as(&object, length, &want.name)).flatten()
-            {
+            // What a sibling keeps is kept here, too, from the second time on.
+            let admits = match fetched.source {
+                SIBLING => self.store.asked_before(key),
+                _ => self.store.admits(key),
+            };
+            if let Some(stored) = admits.then(|| self.create_as(&object, length, &want.name)).flatten() {
                 object.set_stored(stored);
             } else {
                 // What was there is not what the source has now.

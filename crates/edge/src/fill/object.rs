@@ -179,6 +179,12 @@ impl Object {
         self.replaced.load(Ordering::Acquire)
     }
 
+    /// Whether what comes of it is stored.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.stored().is_some()
+    }
+
     /// Whether a stream from a source brings parts of it at this moment.
     #[must_use]
     pub fn is_filling(&self) -> bool {

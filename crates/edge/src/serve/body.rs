@@ -33,7 +33,7 @@ pub(super) enum Piece {
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
     pub(super) load: Arc<Load>,
-    pub(super) limiter: Arc<Limiter>,
+    pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) client: IpAddr,
 }
 
@@ -172,8 +172,8 @@ impl Body for Outgoing {
                 this.length = this.length.map(|length| length.saturating_sub(sent));
                 if let Some(meter) = &this.meter {
                     meter.load.add_sent(sent);
-                    let wait = meter.limiter.take(meter.client, sent, meter.load.shed_step());
-                    if !wait.is_zero() {
+                    let take = |limiter: &Arc<Limiter>| limiter.take(meter.client, sent, meter.load.shed_step());
+                    if let Some(wait) = meter.limiter.as_ref().map(take).filter(|wait| !wait.is_zero()) {
                         this.waiting = Some(Box::pin(tokio::time::sleep(wait)));
                     }
                 }

@@ -1,5 +1,6 @@
 //! One request: who may ask what, where the answer comes from, and what is told about that.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub struct Handler {
     pub limiter: Arc<Limiter>,
     /// Host patterns of referers that get nothing.
     pub block_referers: Vec<String>,
+    /// Addresses of other edges of the fleet, whom no rate holds back.
+    pub siblings: BTreeSet<IpAddr>,
     /// The paths of our own.
     pub control: Arc<Control>,
 }
@@ -56,6 +59,7 @@ enum Told {
     Hit,
     Stale,
     Miss,
+    Stored,
     Joined,
     Revalidated,
     Passed(&'static str),
@@ -97,7 +101,8 @@ impl Handler {
     }
 
     fn meter(&self, visit: &Visit) -> Meter {
-        Meter { load: self.load.clone(), limiter: self.limiter.clone(), client: visit.client }
+        let limiter = (!self.siblings.contains(&visit.client)).then(|| self.limiter.clone());
+        Meter { load: self.load.clone(), limiter, client: visit.client }
     }
 
     /// GET and HEAD.
@@ -161,6 +166,7 @@ impl Handler {
                     _ if old.is_some_and(|old| Arc::ptr_eq(old, &object)) => Told::Revalidated,
                     How::Here => Told::Hit,
                     How::Joined => Told::Joined,
+                    How::Fetched if object.is_stored() => Told::Stored,
                     How::Fetched => Told::Miss,
                 };
                 let fresh = self.freshness(&object);
@@ -233,7 +239,8 @@ impl Handler {
         let status = match told {
             Told::Hit => format!("{node}; hit; ttl={ttl}"),
             Told::Stale => format!("{node}; hit; ttl={ttl}; detail=stale"),
-            Told::Miss => format!("{node}; fwd=uri-miss; stored"),
+            Told::Miss => format!("{node}; fwd=uri-miss"),
+            Told::Stored => format!("{node}; fwd=uri-miss; stored"),
             Told::Joined => format!("{node}; fwd=uri-miss; collapsed"),
             Told::Revalidated => format!("{node}; fwd=stale; fwd-status=304"),
             Told::Passed(why) => format!("{node}; fwd={why}"),

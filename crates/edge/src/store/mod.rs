@@ -262,6 +262,12 @@ impl Store {
         inner.index.asked_before(key)
     }
 
+    /// Whether this object was asked for lately, without being stored. Asking is a use.
+    #[must_use]
+    pub fn asked_before(&self, key: Key) -> bool {
+        clock::unix_seconds() >= self.full_until.load(Ordering::Relaxed) && self.inner().index.asked_before(key)
+    }
+
     /// Makes a new object, in place of what its key had.
     ///
     /// # Errors

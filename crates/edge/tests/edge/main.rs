@@ -6,6 +6,7 @@ mod caching;
 mod client;
 mod control;
 mod filling;
+mod fleet;
 mod killed;
 mod model;
 mod origin;
