@@ -4,7 +4,7 @@
 //! as they come, and from the disk otherwise. Where a reader wants a slice that no stream will bring soon, a further
 //! stream begins at that slice.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
@@ -22,6 +22,8 @@ const NEAR: u64 = 2;
 const PIECE: u64 = 64 << 10;
 /// How many streams may fail one after the other, without a byte, before readers are told.
 const TRIES: u32 = 3;
+/// Streams of one object at a time. Who needs another waits until one has brought what its readers need for now.
+pub(super) const STREAMS: usize = 16;
 
 /// The rest cannot be had.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,6 +75,8 @@ pub(super) struct State {
     /// The source gives only the whole.
     pub(super) no_ranges: bool,
     pub(super) next_segment: u64,
+    /// Readers for whom there are too many streams already.
+    pub(super) starving: BTreeSet<u64>,
 }
 
 /// A stream from a source.
@@ -208,7 +212,11 @@ impl Object {
     }
 
     pub(super) fn remove_reader(&self, number: u64) {
-        self.state().readers.remove(&number);
+        {
+            let mut state = self.state();
+            state.readers.remove(&number);
+            state.starving.remove(&number);
+        }
         // A stream may be running for this reader alone.
         self.wake.notify_waiters();
     }
@@ -242,7 +250,7 @@ impl Object {
         if let Some(error) = error {
             return Err(error);
         }
-        let state = self.state();
+        let mut state = self.state();
         // It may have come between the two looks.
         if let Some(bytes) = state.in_memory(offset) {
             return Ok(Step::Bytes(cut(bytes, end - offset)));
@@ -258,6 +266,14 @@ impl Object {
         if self.failures.load(Ordering::Relaxed) >= TRIES {
             return Err(ReadError::Broken);
         }
+        if state.segments.iter().filter(|segment| segment.running).count() >= STREAMS {
+            if state.starving.insert(reader) {
+                // Streams look up only then.
+                self.wake.notify_waiters();
+            }
+            return Ok(Step::Wait);
+        }
+        state.starving.remove(&reader);
         Ok(Step::Begin(slice << self.slice_log2))
     }
 

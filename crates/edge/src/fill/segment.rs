@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
 use super::Engine;
-use super::object::{Kept, Object, ReadError, Segment};
+use super::object::{Kept, Object, ReadError, STREAMS, Segment};
 use crate::http::{parse_content_range, same_generation, strong_validator};
 use crate::source::Fetched;
 
@@ -41,7 +41,8 @@ pub(super) struct Stream {
 pub(super) fn register(object: &Object, position: u64) -> Option<u64> {
     let mut state = object.state();
     let near = |segment: &Segment| segment.running && segment.position == position;
-    if state.segments.iter().any(near) {
+    let running = state.segments.iter().filter(|segment| segment.running).count();
+    if state.segments.iter().any(near) || running >= STREAMS {
         return None;
     }
     // What nobody needs any more.
@@ -179,9 +180,17 @@ pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
 }
 
 fn close(object: &Object, number: u64) {
-    if let Some(segment) = object.state().segment(number) {
-        segment.running = false;
-        // What came of a slice that was never whole is still right: it serves those who are reading it.
+    let stored = object.stored().is_some();
+    let slice_size = 1_u64 << object.slice_log2;
+    {
+        let mut state = object.state();
+        let length = state.length.unwrap_or(u64::MAX);
+        if let Some(segment) = state.segment(number) {
+            segment.running = false;
+            // What came of a slice that was never whole is of little use: the slice will come again from its beginning.
+            segment.kept.retain(|kept| !stored || kept.length == slice_size.min(length - kept.start));
+        }
+        state.segments.retain(|segment| segment.running || !segment.kept.is_empty());
     }
     object.wake.notify_waiters();
 }
@@ -340,10 +349,11 @@ enum Judged {
 
 fn judge(engine: &Engine, object: &Object, number: u64) -> Judged {
     let slice_size = 1_u64 << object.slice_log2;
-    let (position, length, nearest, slowest, others_bring, no_ranges) = {
+    let (position, length, nearest, slowest, others_bring, no_ranges, starving) = {
         let mut state = object.state();
         let length = state.length;
         let no_ranges = state.no_ranges;
+        let starving = !state.starving.is_empty();
         let Some(segment) = state.segment(number).filter(|segment| segment.running) else { return Judged::Stop };
         let position = segment.position;
         let behind = |offset: &u64| *offset < position + 3 * slice_size || no_ranges;
@@ -355,7 +365,7 @@ fn judge(engine: &Engine, object: &Object, number: u64) -> Judged {
                 && other.position / slice_size == position / slice_size
                 && other.position > position
         });
-        (position, length, nearest, slowest, others, no_ranges)
+        (position, length, nearest, slowest, others, no_ranges, starving)
     };
     let Some(length) = length else {
         // One stream of unknown length serves all, goes at the pace of the slowest, and ends with the last of them.
@@ -373,6 +383,10 @@ fn judge(engine: &Engine, object: &Object, number: u64) -> Judged {
         let slice = u32::try_from(position / slice_size).expect("the object's length was checked");
         // From here on it is there already, or somebody else brings it.
         if others_bring || stored.is_some_and(|stored| engine.store.has(stored, slice)) {
+            return Judged::Stop;
+        }
+        // Others have nothing at all, while the readers of this one have something to go on with.
+        if starving && nearest.is_none_or(|nearest| position >= nearest.saturating_add(2 * slice_size)) {
             return Judged::Stop;
         }
     }

@@ -31,6 +31,8 @@ use tokio_rustls::TlsAcceptor;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is under way when the end is near may take so long.
 const DRAIN: Duration = Duration::from_secs(30);
+/// What waits, encrypted, for a client that reads slowly.
+const TLS_BUFFER: usize = 32 << 10;
 /// Of a request's head.
 const LARGEST_HEAD: usize = 64 << 10;
 
@@ -73,7 +75,8 @@ pub async fn serve(listener: Listener, handler: Arc<Handler>, mut end: watch::Re
             match tls {
                 None => connection(&builder, stream, handler, peer, false, watcher).await,
                 Some(config) => {
-                    let handshake = TlsAcceptor::from(config).accept(stream);
+                    let handshake =
+                        TlsAcceptor::from(config).accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
                     if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, handshake).await {
                         connection(&builder, stream, handler, peer, true, watcher).await;
                     }

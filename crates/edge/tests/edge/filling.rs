@@ -138,6 +138,30 @@ async fn an_origin_that_never_gives_the_rest_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_who_look_at_different_places_share_a_few_streams() {
+    let scene = Scene::new().await;
+    scene.origin.set(|manner| manner.pause = Duration::from_millis(1));
+    let size = 120 * MIB;
+    let target = format!("/{size}/film");
+    let clients: Vec<_> = (0..60)
+        .map(|number| {
+            let (at, target) = (scene.at(), target.clone());
+            tokio::spawn(async move {
+                let start = number * 2 * MIB + 5;
+                let range = format!("bytes={start}-{}", start + MIB);
+                let answer = get(at, &target, &[("range", &range)]).await;
+                assert!(answer.whole && answer.body == body(&target, 1, start..start + MIB + 1), "{number}");
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    // One that has been closed runs on until the origin notices.
+    assert!(scene.origin.most_at_once() <= 30, "{}", scene.origin.most_at_once());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_origin_is_waited_for_by_all_who_wait() {
     let scene = Scene::new().await;
     let target = format!("/{}/slow", 20 * MIB);

@@ -78,13 +78,21 @@ struct Shared {
     manner: Mutex<Manner>,
     asked: Mutex<Vec<Asked>>,
     sent: AtomicU64,
+    running: AtomicU64,
+    most: AtomicU64,
 }
 
 impl Origin {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { manner: Mutex::default(), asked: Mutex::default(), sent: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            manner: Mutex::default(),
+            asked: Mutex::default(),
+            sent: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+        });
         let serving = shared.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -108,6 +116,11 @@ impl Origin {
 
     pub(crate) fn count(&self) -> usize {
         self.shared.asked.lock().unwrap().len()
+    }
+
+    /// How many answers it was giving at once, at most.
+    pub(crate) fn most_at_once(&self) -> u64 {
+        self.shared.most.load(Ordering::Relaxed)
     }
 
     /// Bytes of bodies it has sent.
@@ -159,7 +172,11 @@ async fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             manner.clone()
         };
         shared.asked.lock().unwrap().push(asked.clone());
-        if manner.dead || !answer(stream.get_mut(), &asked, &manner, shared).await? {
+        let running = shared.running.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.most.fetch_max(running, Ordering::Relaxed);
+        let answered = if manner.dead { Ok(false) } else { answer(stream.get_mut(), &asked, &manner, shared).await };
+        shared.running.fetch_sub(1, Ordering::Relaxed);
+        if !answered? {
             return Ok(());
         }
     }
