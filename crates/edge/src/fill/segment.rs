@@ -391,11 +391,16 @@ fn judge(engine: &Engine, object: &Object, number: u64) -> Judged {
         }
     }
     let left = length - position;
-    match (nearest, stored) {
+    let judged = match (nearest, stored) {
         (None, Some(_)) if left <= FINISH || left < length / 2 => Judged::GoOn,
         (None, _) => Judged::Stop,
         (Some(_), Some(_)) => pause_beyond(position, nearest, AHEAD.max(2 * slice_size)),
         (Some(_), None) => pause_beyond(position, nearest, 2 * slice_size),
+    };
+    match judged {
+        // A stream that waits takes the place of one that is waited for.
+        Judged::Pause if starving => Judged::Stop,
+        judged => judged,
     }
 }
 
