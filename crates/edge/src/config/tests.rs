@@ -1,0 +1,108 @@
+use super::*;
+
+/// The example of the manual, with its files made.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["fleet.token", "fullchain.pem", "privkey.pem", "origin-ca.pem"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "something").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    folder
+}
+
+const EXAMPLE: &str = include_str!("../../edge.example.toml");
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let folder = folder();
+    Config::parse(text, &folder.path().join("edge.toml"))
+}
+
+#[test]
+fn the_example_is_accepted_and_its_defaults_are_the_defaults() {
+    let config = parse(EXAMPLE).unwrap();
+    assert_eq!(config.sources.len(), 2);
+    assert_eq!(config.siblings.members.len(), 2);
+    let least = parse(
+        "[node]\nname = \"slice1\"\nfleet = \"files.example.com\"\n[cache]\ndirectory = \"/var/cache/witness-edge\"\n\
+         [[sources]]\nname = \"home\"\nurls = [\"https://origin.example.net:8443\"]\n",
+    )
+    .unwrap();
+    assert_eq!(least.node.capacity, config.node.capacity);
+    assert_eq!(format!("{:?}", least.cache), format!("{:?}", config.cache));
+    assert_eq!(format!("{:?}", least.limits), format!("{:?}", config.limits));
+    assert_eq!((least.listen.http, least.listen.health), (config.listen.http, config.listen.health));
+    assert_eq!(least.listen.https, []);
+}
+
+#[test]
+fn every_mistake_is_named_with_key_value_and_remedy() {
+    let cases = [
+        (
+            "max_size = \"100GB\"",
+            "max_size = 100",
+            "cache.max_size = 100: a size needs its unit; write \"100GB\" if that is the unit you mean; there are B, kB, KiB, MB, MiB, GB, GiB, TB, TiB",
+        ),
+        ("inactive = \"1d\"", "inactiv = \"1d\"", "cache.inactiv: there is no such key; did you mean \"inactive\"?"),
+        (
+            "slice_size = \"1MiB\"",
+            "slice_size = \"3MiB\"",
+            "cache.slice_size = \"3MiB\": it must be a power of two from 64KiB to 64MiB; write \"1MiB\"",
+        ),
+        (
+            "proxy_protocol = false",
+            "proxy_protocol = true",
+            "listen.proxy_protocol = true: the PROXY protocol is not there yet; write false, or leave the key out",
+        ),
+        ("name = \"slice1\"", "", "node.name: it is missing; write name = \"slice1\""),
+        (
+            "\"404\" = \"10s\"",
+            "\"4x4\" = \"10s\"",
+            "cache.valid.4x4 = \"10s\": this is no status; write a status in quotes, like \"200\" = \"1d\"",
+        ),
+        (
+            "urls = [\"https://origin.example.net:8443\"]",
+            "urls = [\"origin:80\"]",
+            "sources[0].urls = [\"origin:80\"]: \"origin:80\" is no URL of a server; write it like \"https://origin.example.net:8443\", without a path",
+        ),
+        (
+            "http = [\"0.0.0.0:80\"]",
+            "http = [\"here\"]",
+            "listen.http = [\"here\"]: \"here\" is no address with a port; write it like \"0.0.0.0:443\" or \"[::]:443\"; names are not looked up here",
+        ),
+        (
+            "min_uses = 2",
+            "min_uses = 3",
+            "cache.min_uses = 3: this is not one of the possible numbers; write a whole number from 1 to 2",
+        ),
+        ("[limits]", "[limit]", "limit: there is no such key; did you mean \"limits\"?"),
+    ];
+    for (right, wrong, expected) in cases {
+        assert!(EXAMPLE.contains(right), "{right}");
+        let Err(ConfigError::Problems { problems, .. }) = parse(&EXAMPLE.replacen(right, wrong, 1)) else {
+            panic!("{wrong} is accepted");
+        };
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told, [expected], "{wrong}");
+    }
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_refused_and_none_is_shown() {
+    let folder = folder();
+    let token = folder.path().join("fleet.token");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let path = folder.path().join("edge.toml");
+    let error = Config::parse(EXAMPLE, &path).unwrap_err().to_string();
+    assert!(error.contains("node.token_file") && error.contains("chmod 600"), "{error}");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let config = Config::parse(EXAMPLE, &path).unwrap();
+    assert!(!format!("{config:?}").contains("something"));
+    assert!(config.node.token.unwrap().is(b"something"));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let Err(ConfigError::Problems { problems, .. }) = parse("[cache]\nmax_size = \"1\"\nx = 1") else { panic!() };
+    assert!(problems.len() >= 5, "{problems:?}");
+}

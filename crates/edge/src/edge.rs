@@ -1,0 +1,330 @@
+//! The whole edge, put together from its configuration.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, SourceKind};
+use crate::fill::{Engine, EngineOptions};
+use crate::load::{Limiter, Load};
+use crate::serve::{self, Certificates, Control, Handler, Listener, TlsError};
+use crate::source::{SourceOptions, Sources};
+use crate::store::{Options, Store};
+
+/// A stream that is silent for so long while somebody waits for it is replaced.
+const STALL: Duration = Duration::from_secs(5);
+/// A sibling is near; one that is far or busy is no help.
+const SIBLING_CONNECT: Duration = Duration::from_secs(2);
+const SIBLING_READ: Duration = Duration::from_secs(15);
+/// How often old things are dropped, certificates read again, and the index is written if that is worth it.
+const TEND: Duration = Duration::from_secs(60);
+
+/// Why an edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken, or not this machine's.
+    #[error("failed to listen on {address}: {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The cache's folder cannot be used.
+    #[error("failed to open the cache {folder}: {error}")]
+    Cache {
+        /// Which.
+        folder: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A source would be this edge.
+    #[error("sources: {url} of {name:?} is this edge itself; write where the files come from")]
+    Ourselves {
+        /// The source.
+        name: String,
+        /// Its URL.
+        url: String,
+    },
+    /// No source that is there can be asked yet.
+    #[error("sources: none of them is of a kind that can be asked yet; add one with urls")]
+    NoSource,
+    /// The thread of the health listener.
+    #[error("failed to start the health listener: {0}")]
+    Health(io::Error),
+}
+
+/// A running edge.
+#[derive(Debug)]
+pub struct Edge {
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+    health: SocketAddr,
+    engine: Arc<Engine>,
+    load: Arc<Load>,
+    certificates: Option<Arc<Certificates>>,
+    end: watch::Sender<bool>,
+    end_health: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+    tending: JoinHandle<()>,
+    health_thread: std::thread::JoinHandle<()>,
+}
+
+impl Edge {
+    /// Starts it. Ports of 0 become free ones.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot do what its configuration says.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let sources = Arc::new(sources(config)?);
+        let certificates = match config.listen.certificates.as_slice() {
+            [] => None,
+            files => Some(Arc::new(Certificates::read(files)?)),
+        };
+        let store = Arc::new(open_store(config)?);
+        let options =
+            EngineOptions { rules: config.cache.rules.clone(), slice_size: config.cache.slice_size, stall: STALL };
+        let engine = Engine::new(store.clone(), sources, options);
+        let load = Arc::new(Load::new(config.node.capacity));
+        let limits = &config.limits;
+        let limiter = Arc::new(Limiter::new(limits.rate_per_client, &limits.shed_rates, limits.rate_burst));
+        let control = Arc::new(Control {
+            node: config.node.name.clone(),
+            token: config.node.token.clone(),
+            load: load.clone(),
+            engine: engine.clone(),
+        });
+        let handler = Arc::new(Handler {
+            node: config.node.name.clone(),
+            fleet: config.node.fleet.clone(),
+            engine: engine.clone(),
+            load: load.clone(),
+            limiter,
+            block_referers: limits.block_referers.clone(),
+            siblings: config
+                .siblings
+                .members
+                .iter()
+                .filter_map(|url| url.host()?.trim_matches(['[', ']']).parse().ok())
+                .collect(),
+            control: control.clone(),
+        });
+        let fail = |address| move |error| StartError::Listen { address, error };
+        let health = std::net::TcpListener::bind(config.listen.health).map_err(fail(config.listen.health))?;
+        let health_address = health.local_addr().map_err(fail(config.listen.health))?;
+        let tls = certificates.clone().map(serve::server_config);
+        let (end, ended) = watch::channel(false);
+        let (end_health, health_ended) = watch::channel(false);
+        let mut bound = Vec::new();
+        let wanted = config.listen.http.iter().map(|address| (*address, None));
+        let wanted_tls = config.listen.https.iter().map(|address| (*address, tls.clone()));
+        for (address, tls) in wanted.chain(wanted_tls) {
+            let tcp = TcpListener::bind(address).await.map_err(fail(address))?;
+            bound.push((tcp.local_addr().map_err(fail(address))?, Listener { tcp, tls }));
+        }
+        let addresses = |secure: bool| {
+            let of_kind = bound.iter().filter(move |(_, listener)| listener.tls.is_some() == secure);
+            of_kind.map(|(address, _)| *address).collect::<Vec<_>>()
+        };
+        let (http, https) = (addresses(false), addresses(true));
+        let health_thread = serve::serve_health(health, control, health_ended).map_err(StartError::Health)?;
+        let listeners = bound
+            .into_iter()
+            .map(|(_, listener)| tokio::spawn(serve::serve(listener, handler.clone(), ended.clone())))
+            .collect();
+        let tending = tokio::spawn(tend(store, certificates.clone()));
+        Ok(Self {
+            http,
+            https,
+            health: health_address,
+            engine,
+            load,
+            certificates,
+            end,
+            end_health,
+            listeners,
+            tending,
+            health_thread,
+        })
+    }
+
+    /// Where it listens for plain requests.
+    #[must_use]
+    pub fn http(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// Where it listens for TLS.
+    #[must_use]
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// Where it tells how it is.
+    #[must_use]
+    pub fn health(&self) -> SocketAddr {
+        self.health
+    }
+
+    /// What it fills from, and keeps.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Reads the certificates again.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read; the old ones stay.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload())
+    }
+
+    /// Ends it: no new connections, a while for what is under way, then the index is written.
+    pub async fn stop(self) {
+        self.load.drain();
+        let _ = self.end.send(true);
+        for listener in self.listeners {
+            // One that panicked has ended, too.
+            let _ = listener.await;
+        }
+        self.tending.abort();
+        let _ = self.end_health.send(true);
+        let store = self.engine.store.clone();
+        let thread = self.health_thread;
+        let closing = tokio::task::spawn_blocking(move || {
+            let _ = thread.join();
+            store.close()
+        });
+        if let Ok(Err(error)) = closing.await {
+            tracing::warn!(%error, "failed to write the cache's index; the next start looks through the folder");
+        }
+    }
+}
+
+async fn tend(store: Arc<Store>, certificates: Option<Arc<Certificates>>) {
+    let first = store.clone();
+    let _ = tokio::task::spawn_blocking(move || first.look_through()).await;
+    loop {
+        tokio::time::sleep(TEND).await;
+        let store = store.clone();
+        let _ = tokio::task::spawn_blocking(move || store.tend()).await;
+        if let Some(Err(error)) = certificates.as_ref().map(|certificates| certificates.reload()) {
+            tracing::warn!(%error, "failed to read the certificates again; the old ones are served");
+        }
+    }
+}
+
+fn open_store(config: &Config) -> Result<Store, StartError> {
+    let cache = &config.cache;
+    Store::open(Options {
+        directory: cache.directory.clone(),
+        max_size: cache.max_size,
+        min_free: cache.min_free,
+        inactive: cache.inactive,
+        min_uses: cache.min_uses,
+        slice_size: cache.slice_size,
+    })
+    .map_err(|error| StartError::Cache { folder: cache.directory.display().to_string(), error })
+}
+
+fn sources(config: &Config) -> Result<Sources, StartError> {
+    let mut list = Vec::new();
+    for source in &config.sources {
+        match &source.kind {
+            SourceKind::Http { urls, host, ca_file, connect_timeout, read_timeout } => {
+                list.push(SourceOptions {
+                    name: source.name.clone(),
+                    urls: urls.clone(),
+                    host: host.clone(),
+                    tls: serve::client_config(ca_file.as_deref())?,
+                    connect_timeout: *connect_timeout,
+                    read_timeout: *read_timeout,
+                });
+            }
+            SourceKind::S3 => tracing::warn!(source = source.name, "buckets cannot be asked yet; it is left out"),
+        }
+    }
+    if list.is_empty() {
+        return Err(StartError::NoSource);
+    }
+    let sources = Sources::new(list, &config.node.fleet, &config.node.name);
+    let members = &config.siblings.members;
+    if members.is_empty() {
+        return Ok(sources);
+    }
+    let options = SourceOptions {
+        name: "siblings".to_owned(),
+        urls: members.clone(),
+        host: None,
+        tls: serve::client_config(config.siblings.ca_file.as_deref())?,
+        connect_timeout: SIBLING_CONNECT,
+        read_timeout: SIBLING_READ,
+    };
+    let own = members.iter().position(|url| is_ourselves(config, url));
+    Ok(sources.with_siblings(options, own))
+}
+
+/// What `check` finds beyond the file: certificates that do not fit, sources that are this edge itself, names that
+/// cannot be looked up.
+#[must_use]
+pub fn check(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    if !config.listen.certificates.is_empty()
+        && let Err(error) = Certificates::read(&config.listen.certificates)
+    {
+        found.push(error.to_string());
+    }
+    if let Err(error) = sources(config) {
+        found.push(error.to_string());
+    }
+    if let Err(error) = refuse_ourselves(config) {
+        found.push(error.to_string());
+    }
+    found
+}
+
+/// A source that is this machine, at a port where this edge listens.
+///
+/// # Errors
+///
+/// With the first that is.
+pub fn refuse_ourselves(config: &Config) -> Result<(), StartError> {
+    for source in &config.sources {
+        let SourceKind::Http { urls, .. } = &source.kind else { continue };
+        if let Some(url) = urls.iter().find(|url| is_ourselves(config, url)) {
+            return Err(StartError::Ourselves { name: source.name.clone(), url: url.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a URL leads to where this edge listens.
+fn is_ourselves(config: &Config, url: &Uri) -> bool {
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let ours = |at: SocketAddr| {
+        let mut own = config.listen.http.iter().chain(&config.listen.https);
+        own.any(|own| {
+            own.port() == at.port() && (own.ip() == at.ip() || own.ip().is_unspecified() && is_local(at.ip()))
+        })
+    };
+    // A name that cannot be looked up now may be known later.
+    (host, port).to_socket_addrs().into_iter().flatten().any(ours)
+}
+
+/// Whether an address is this machine's: only those can be bound.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}

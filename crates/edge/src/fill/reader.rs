@@ -1,0 +1,116 @@
+//! Reading an object from one offset to another, wherever its bytes are.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::Engine;
+use super::object::{Object, ReadError, Step};
+use super::segment;
+use crate::store::Read;
+
+/// Gives out the bytes of a range in their order. Where they are not here they are fetched, for all who wait.
+#[derive(Debug)]
+pub struct Reader {
+    engine: Arc<Engine>,
+    object: Arc<Object>,
+    number: u64,
+    offset: u64,
+    end: Option<u64>,
+    /// The slice that was last noted as wanted.
+    touched: Option<u64>,
+}
+
+impl Reader {
+    /// From `offset` to `end`, or to the end of the object.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, object: Arc<Object>, offset: u64, end: Option<u64>) -> Self {
+        let number = object.add_reader(offset);
+        Self { engine, object, number, offset, end, touched: None }
+    }
+
+    /// What it reads.
+    #[must_use]
+    pub fn object(&self) -> &Arc<Object> {
+        &self.object
+    }
+
+    /// What is at hand, without waiting. `None`: [`Reader::next`] has to be asked.
+    pub fn try_next(&mut self) -> Option<Result<Option<Bytes>, ReadError>> {
+        match self.object.step(&self.engine.store, self.number, self.offset, self.end) {
+            Ok(Step::Bytes(bytes)) => {
+                self.advance(&bytes);
+                Some(Ok(Some(bytes)))
+            }
+            Ok(Step::End) => Some(Ok(None)),
+            Ok(Step::Disk | Step::Wait | Step::Begin(_)) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// When the rest cannot be had.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let object = self.object.clone();
+        loop {
+            let woken = object.wake.notified();
+            tokio::pin!(woken);
+            // Before looking, so that nothing which comes in between is missed.
+            woken.as_mut().enable();
+            match object.step(&self.engine.store, self.number, self.offset, self.end)? {
+                Step::Bytes(bytes) => {
+                    self.advance(&bytes);
+                    return Ok(Some(bytes));
+                }
+                Step::End => return Ok(None),
+                Step::Disk => {
+                    if let Some(bytes) = self.read_patiently().await? {
+                        self.advance(&bytes);
+                        return Ok(Some(bytes));
+                    }
+                }
+                Step::Begin(position) => segment::begin(&self.engine, &object, position),
+                Step::Wait => {
+                    // Longer each time: it may be slow rather than dead.
+                    let silent = self.engine.options.stall * 2_u32.pow(object.failures.load(Ordering::Relaxed).min(4));
+                    if tokio::time::timeout(silent, woken).await.is_err() {
+                        object.replace_silent(self.offset, silent);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_patiently(&self) -> Result<Option<Bytes>, ReadError> {
+        let Some(stored) = self.object.stored().cloned() else { return Ok(None) };
+        let store = self.engine.store.clone();
+        let (offset, limit) = (self.offset, self.end.map_or(u64::MAX, |end| end - self.offset).min(256 << 10));
+        let read = tokio::task::spawn_blocking(move || store.read(&stored, offset, limit, true)).await;
+        match read.map_err(|error| ReadError::Disk(error.to_string()))? {
+            Ok(Some(Read::Bytes(bytes))) => Ok(Some(bytes)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(ReadError::Disk(error.to_string())),
+        }
+    }
+
+    fn advance(&mut self, bytes: &Bytes) {
+        let slice = self.offset >> self.object.slice_log2;
+        if self.touched != Some(slice) {
+            self.touched = Some(slice);
+            if let Some(stored) = self.object.stored() {
+                self.engine.store.touch(stored, u32::try_from(slice).unwrap_or(u32::MAX));
+            }
+        }
+        self.offset += bytes.len() as u64;
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.object.remove_reader(self.number);
+    }
+}

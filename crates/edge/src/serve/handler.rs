@@ -1,0 +1,401 @@
+//! One request: who may ask what, where the answer comes from, and what is told about that.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+
+use super::answer::{Asked, answer, insert, plain, text};
+use super::body::{Meter, Outgoing};
+use super::control::Control;
+use crate::clock;
+use crate::fill::{Engine, Got, How, Object, Want};
+use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop};
+use crate::load::{Limiter, Load};
+use crate::source::{Ask, FetchError, Upload};
+
+/// Edges of one fleet that a request may come through.
+const MOST_HOPS: usize = 4;
+
+/// Answers requests on the public listeners.
+#[derive(Debug)]
+pub struct Handler {
+    /// Of this edge.
+    pub node: String,
+    /// Of the fleet.
+    pub fleet: String,
+    /// Where objects come from.
+    pub engine: Arc<Engine>,
+    /// What is counted.
+    pub load: Arc<Load>,
+    /// How fast clients may be.
+    pub limiter: Arc<Limiter>,
+    /// Host patterns of referers that get nothing.
+    pub block_referers: Vec<String>,
+    /// Addresses of other edges of the fleet, whom no rate holds back.
+    pub siblings: BTreeSet<IpAddr>,
+    /// The paths of our own.
+    pub control: Arc<Control>,
+}
+
+/// A request's head, looked through.
+struct Visit {
+    method: Method,
+    host: String,
+    target: String,
+    headers: HeaderMap,
+    client: IpAddr,
+    secure: bool,
+}
+
+/// What `Cache-Status` tells (RFC 9211).
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Hit,
+    Stale,
+    Miss,
+    Stored,
+    Joined,
+    Revalidated,
+    Passed(&'static str),
+}
+
+impl Handler {
+    /// Answers `request` of `client`; `secure` if it came over TLS.
+    pub async fn handle(&self, request: Request<Incoming>, client: IpAddr, secure: bool) -> Response<Outgoing> {
+        let (parts, body) = request.into_parts();
+        let Some(host) = site(&parts.uri, &parts.headers) else {
+            return closing(text(StatusCode::BAD_REQUEST, "one valid Host is needed"));
+        };
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        if parts.uri.path().starts_with("/.witness/") {
+            return self.control.public(&parts.method, parts.uri.path(), &parts.headers, body).await;
+        }
+        let seen = hops(&parts.headers, &self.fleet, &self.node);
+        if seen.here || seen.fleet >= MOST_HOPS {
+            tracing::warn!(host, target, "a request came back: two sources point at each other");
+            return closing(text(StatusCode::LOOP_DETECTED, "this request has been here before"));
+        }
+        if self.is_blocked(&parts.headers) {
+            return closing(text(StatusCode::FORBIDDEN, "not from there"));
+        }
+        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure };
+        match visit.method {
+            Method::GET | Method::HEAD if !body.is_end_stream() => {
+                // A body here means nothing, and whoever counts it differently can hide a request in it.
+                closing(text(StatusCode::BAD_REQUEST, "a body does not belong here"))
+            }
+            Method::GET | Method::HEAD => self.read(&visit).await,
+            Method::CONNECT | Method::TRACE => closing(text(StatusCode::METHOD_NOT_ALLOWED, "not here")),
+            _ => self.change(&visit, body).await,
+        }
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.engine.options.rules
+    }
+
+    fn meter(&self, visit: &Visit) -> Meter {
+        let limiter = (!self.siblings.contains(&visit.client)).then(|| self.limiter.clone());
+        Meter { load: self.load.clone(), limiter, client: visit.client }
+    }
+
+    /// GET and HEAD.
+    async fn read(&self, visit: &Visit) -> Response<Outgoing> {
+        let want = want(visit);
+        let Some(object) = self.engine.find(&want) else {
+            if Directives::of(&visit.headers, header::CACHE_CONTROL).only_if_cached {
+                self.load.add_request(false);
+                return text(StatusCode::GATEWAY_TIMEOUT, "it is not here");
+            }
+            self.load.add_request(false);
+            // A head alone is not worth the whole body.
+            if visit.method == Method::HEAD {
+                return self.pass(visit, "uri-miss").await;
+            }
+            return self.fetch(visit, self.engine.get(&want).await, None).await;
+        };
+        let fresh = self.freshness(&object);
+        let usable_on_error = fresh.is_usable_on_error();
+        if fresh.is_fresh() {
+            return self.hit(visit, &object, &fresh, Told::Hit);
+        }
+        if usable_on_error && self.engine.is_failing(&object) {
+            return self.hit(visit, &object, &fresh, Told::Stale);
+        }
+        if fresh.is_usable_meanwhile() {
+            self.engine.look_again_meanwhile(&want, &object);
+            return self.hit(visit, &object, &fresh, Told::Stale);
+        }
+        if Directives::of(&visit.headers, header::CACHE_CONTROL).only_if_cached {
+            self.load.add_request(false);
+            return text(StatusCode::GATEWAY_TIMEOUT, "it is not here");
+        }
+        match self.engine.look_again(&want, &object).await {
+            Err(_) if usable_on_error => self.hit(visit, &object, &fresh, Told::Stale),
+            got => {
+                self.load.add_request(false);
+                self.fetch(visit, got, Some(&object)).await
+            }
+        }
+    }
+
+    fn freshness(&self, object: &Object) -> Freshness {
+        freshness(&object.head(), self.rules(), clock::unix_seconds())
+    }
+
+    fn hit(&self, visit: &Visit, object: &Arc<Object>, fresh: &Freshness, told: Told) -> Response<Outgoing> {
+        self.load.add_request(true);
+        self.serve(visit, object, fresh, told)
+    }
+
+    async fn fetch(
+        &self,
+        visit: &Visit,
+        got: Result<Got, FetchError>,
+        old: Option<&Arc<Object>>,
+    ) -> Response<Outgoing> {
+        match got {
+            Ok(Got::Object(object, how)) => {
+                let told = match how {
+                    _ if old.is_some_and(|old| Arc::ptr_eq(old, &object)) => Told::Revalidated,
+                    How::Here => Told::Hit,
+                    How::Joined => Told::Joined,
+                    How::Fetched if object.is_stored() => Told::Stored,
+                    How::Fetched => Told::Miss,
+                };
+                let fresh = self.freshness(&object);
+                self.serve(visit, &object, &fresh, told)
+            }
+            // It is of the whole, and without conditions.
+            Ok(Got::Pass(response)) if visit.method == Method::GET && !has_conditions(&visit.headers) => {
+                self.relay(visit, *response, Told::Passed("uri-miss"))
+            }
+            Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, "bypass").await,
+            Err(error) => unreachable(&error),
+        }
+    }
+
+    fn serve(&self, visit: &Visit, object: &Arc<Object>, fresh: &Freshness, told: Told) -> Response<Outgoing> {
+        let asked = Asked { method: &visit.method, headers: &visit.headers };
+        let response = answer(&self.engine, object, &asked, fresh, self.meter(visit));
+        self.signed(response, told, Some(fresh))
+    }
+
+    /// Sends a request on as it is, and its answer back.
+    async fn pass(&self, visit: &Visit, why: &'static str) -> Response<Outgoing> {
+        let ask = ask(visit);
+        match self.engine.sources.fetch(&ask, None).await {
+            Ok(fetched) => self.relay(visit, fetched.response, Told::Passed(why)),
+            Err(error) => unreachable(&error),
+        }
+    }
+
+    /// Any other method.
+    async fn change(&self, visit: &Visit, body: Incoming) -> Response<Outgoing> {
+        let upload: Upload = if body.is_end_stream() {
+            Empty::new().map_err(|never| match never {}).boxed_unsync()
+        } else {
+            body.map_err(Into::into).boxed_unsync()
+        };
+        let response = match self.engine.sources.pass(&ask(visit), upload).await {
+            Ok(response) => response,
+            Err(error) => return unreachable(&error),
+        };
+        let safe = matches!(visit.method, Method::OPTIONS);
+        if !safe && (response.status().is_success() || response.status().is_redirection()) {
+            self.engine.purge(&name(&visit.host, &visit.target));
+            // What the answer says has changed as well, if it is of the same site.
+            for field in [header::LOCATION, header::CONTENT_LOCATION] {
+                if let Some(target) = response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
+                    self.engine.purge(&name(&visit.host, &target));
+                }
+            }
+        }
+        self.relay(visit, response, Told::Passed("method"))
+    }
+
+    fn relay(&self, visit: &Visit, response: Response<Incoming>, told: Told) -> Response<Outgoing> {
+        let (parts, body) = response.into_parts();
+        let mut headers = parts.headers;
+        strip_hop_by_hop(&mut headers);
+        let body =
+            if visit.method == Method::HEAD { Outgoing::empty() } else { Outgoing::incoming(body, self.meter(visit)) };
+        self.signed(plain(parts.status, headers, body), told, None)
+    }
+
+    fn signed(&self, mut response: Response<Outgoing>, told: Told, fresh: Option<&Freshness>) -> Response<Outgoing> {
+        let headers = response.headers_mut();
+        let node = &self.node;
+        let ttl = fresh.map_or(0, |fresh| {
+            let seconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            seconds(fresh.lifetime).saturating_sub(seconds(fresh.age))
+        });
+        let status = match told {
+            Told::Hit => format!("{node}; hit; ttl={ttl}"),
+            Told::Stale => format!("{node}; hit; ttl={ttl}; detail=stale"),
+            Told::Miss => format!("{node}; fwd=uri-miss"),
+            Told::Stored => format!("{node}; fwd=uri-miss; stored"),
+            Told::Joined => format!("{node}; fwd=uri-miss; collapsed"),
+            Told::Revalidated => format!("{node}; fwd=stale; fwd-status=304"),
+            Told::Passed(why) => format!("{node}; fwd={why}"),
+        };
+        if let Ok(value) = HeaderValue::from_str(&status) {
+            headers.append("cache-status", value);
+        }
+        if let Ok(value) = HeaderValue::from_str(&format!("1.1 {node}")) {
+            headers.append(header::VIA, value);
+        }
+        response
+    }
+
+    fn is_blocked(&self, headers: &HeaderMap) -> bool {
+        let Some(referer) = headers.get(header::REFERER).and_then(|referer| referer.to_str().ok()) else {
+            return false;
+        };
+        let Some(host) = referer.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#', ':']).next()) else {
+            return false;
+        };
+        self.block_referers.iter().any(|pattern| matches_host(pattern, host))
+    }
+}
+
+/// `*.example.com` is every name below and not the name itself; everything else is meant as it is written.
+fn matches_host(pattern: &str, host: &str) -> bool {
+    let (pattern, host) = (pattern.to_ascii_lowercase(), host.to_ascii_lowercase());
+    match pattern.strip_prefix('*') {
+        Some(end) => host.len() > end.len() && host.ends_with(end),
+        None => host == pattern,
+    }
+}
+
+/// The one site that is meant, without a port, in small letters.
+fn site(uri: &http::Uri, headers: &HeaderMap) -> Option<String> {
+    let mut fields = headers.get_all(header::HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return None;
+    }
+    let field: Option<Authority> = match field {
+        Some(field) => Some(field.to_str().ok()?.parse().ok()?),
+        None => None,
+    };
+    let authority = match (uri.authority(), &field) {
+        // Two names for one request: caches and sources could each believe another.
+        (Some(uri), Some(field)) if !uri.host().eq_ignore_ascii_case(field.host()) => return None,
+        (Some(uri), _) => uri,
+        (None, field) => field.as_ref()?,
+    };
+    let host = authority.host().to_ascii_lowercase();
+    let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    (plain && !host.is_empty() && !authority.as_str().contains('@')).then_some(host)
+}
+
+pub(super) fn name(host: &str, target: &str) -> String {
+    format!("{host}{target}")
+}
+
+/// The path of a field that names a place on the same site.
+fn same_site(field: &HeaderValue, host: &str) -> Option<String> {
+    let uri: http::Uri = field.to_str().ok()?.parse().ok()?;
+    let same = uri.host().is_none_or(|other| other.eq_ignore_ascii_case(host));
+    same.then(|| uri.path_and_query().map(|target| target.as_str().to_owned()))?
+}
+
+/// How to ask a source for what a client asks for.
+fn ask(visit: &Visit) -> Ask {
+    let mut headers = visit.headers.clone();
+    strip_hop_by_hop(&mut headers);
+    headers.remove(header::HOST);
+    headers.remove(header::EXPECT);
+    let client = match headers.get("x-forwarded-for").and_then(|before| before.to_str().ok()) {
+        Some(before) => format!("{before}, {}", visit.client),
+        None => visit.client.to_string(),
+    };
+    insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &client);
+    let scheme = if visit.secure { "https" } else { "http" };
+    insert(&mut headers, HeaderName::from_static("x-forwarded-proto"), scheme);
+    Ask { method: visit.method.clone(), target: visit.target.clone(), host: visit.host.clone(), headers }
+}
+
+const CONDITIONS: [HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+fn has_conditions(headers: &HeaderMap) -> bool {
+    CONDITIONS.iter().any(|name| headers.contains_key(name))
+}
+
+/// The same for the whole of it: what is kept is for all.
+fn want(visit: &Visit) -> Want {
+    let mut ask = ask(visit);
+    ask.method = Method::GET;
+    for name in CONDITIONS {
+        ask.headers.remove(name);
+    }
+    // Where the first range begins, if it tells without the length being known.
+    let field = visit.headers.get(header::RANGE).and_then(|field| field.to_str().ok());
+    let start = match ranges(field, u64::MAX) {
+        crate::http::Ranges::Some(list) if !field.is_some_and(|field| field.contains("=-")) => list[0].start,
+        _ => 0,
+    };
+    Want { name: name(&visit.host, &visit.target), ask, start }
+}
+
+fn unreachable(error: &FetchError) -> Response<Outgoing> {
+    tracing::warn!(%error, "nothing to answer with");
+    text(StatusCode::BAD_GATEWAY, "the source does not answer")
+}
+
+/// What follows on this connection is not to be trusted.
+fn closing(mut response: Response<Outgoing>) -> Response<Outgoing> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn a_request_is_for_one_site() {
+        type Fields = &'static [(&'static str, &'static str)];
+        let cases: &[(&str, Fields, Option<&str>)] = &[
+            ("/a", &[("host", "Files.Example.com:8080")], Some("files.example.com")),
+            ("http://files.example.com/a", &[("host", "files.example.com")], Some("files.example.com")),
+            ("http://files.example.com/a", &[], Some("files.example.com")),
+            ("http://files.example.com/a", &[("host", "other.example")], None),
+            ("/a", &[("host", "a.example"), ("host", "b.example")], None),
+            ("/a", &[("host", "a.example/b")], None),
+            ("/a", &[("host", "user@a.example")], None),
+            ("/a", &[], None),
+        ];
+        for (uri, fields, expected) in cases {
+            assert_eq!(site(&uri.parse().unwrap(), &headers(fields)).as_deref(), *expected, "{uri} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_for_hosts() {
+        assert!(matches_host("*.example.com", "a.Example.com") && !matches_host("*.example.com", "example.com"));
+        assert!(matches_host("example.com", "example.com") && !matches_host("example.com", "an-example.com"));
+    }
+}

@@ -1,0 +1,377 @@
+//! One object's file: a head with what is known of it, checksums, and the body at its place, with holes.
+//!
+//! ```text
+//!   0          cap        2*cap            data             data + length
+//!   │ head A   │ head B   │ checksums      │ body, sparse … │
+//! ```
+//!
+//! A head is replaced by writing the other one with a higher number: whichever is whole and newer counts, so that
+//! dying in between loses nothing. Checksums are of blocks of 64 KiB, so that a small range need not read a whole
+//! slice to be trusted. They are written after the bytes they vouch for, and are seeded with the generation and the
+//! block's number: bytes that are torn, rotted, punched out, or left from another generation do not pass.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{ReadWriteFlags, preadv2};
+use twox_hash::XxHash3_64;
+
+use super::key::Key;
+use super::meta::Meta;
+
+/// What a checksum covers.
+pub const BLOCK: u64 = 64 << 10;
+
+const MAGIC: [u8; 8] = *b"WEDGE\x00\x00\x01";
+const FIXED: usize = 72;
+/// Sizes of a head. The first leaves room for the checksums of one slice in the same page.
+const CAPS: [u64; 3] = [1984, 16 << 10, 256 << 10];
+
+/// Where things are in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Which of the sizes of a head.
+    pub class: u8,
+    /// The length of the body.
+    pub length: u64,
+    /// Slices are two to this power long.
+    pub slice_log2: u8,
+}
+
+impl Layout {
+    /// The smallest that has room for a head of this many bytes.
+    fn fitting(head: usize, length: u64, slice_log2: u8) -> Option<Self> {
+        let class = CAPS.iter().position(|cap| head as u64 <= *cap)?;
+        Some(Self { class: u8::try_from(class).expect("there are three"), length, slice_log2 })
+    }
+
+    fn cap(self) -> u64 {
+        CAPS[usize::from(self.class)]
+    }
+
+    fn blocks(self) -> u64 {
+        self.length.div_ceil(BLOCK)
+    }
+
+    /// Where the body begins, which is also what the file takes besides its slices.
+    #[must_use]
+    pub fn data(self) -> u64 {
+        (2 * self.cap() + 8 * self.blocks()).next_multiple_of(4096)
+    }
+
+    /// The length of a slice that is not the last.
+    #[must_use]
+    pub fn slice_size(self) -> u64 {
+        1 << self.slice_log2
+    }
+
+    /// How many slices there are. An empty body has none.
+    #[must_use]
+    pub fn slices(self) -> u32 {
+        u32::try_from(self.length.div_ceil(self.slice_size())).expect("lengths are checked when objects are made")
+    }
+
+    /// The length of this slice.
+    #[must_use]
+    pub fn slice_length(self, slice: u32) -> u64 {
+        self.slice_size().min(self.length.saturating_sub(u64::from(slice) << self.slice_log2))
+    }
+
+    /// What this slice takes on the disk.
+    #[must_use]
+    pub fn slice_cost(self, slice: u32) -> u64 {
+        self.slice_length(slice).next_multiple_of(4096)
+    }
+}
+
+/// An open object file.
+#[derive(Debug)]
+pub(super) struct ObjectFile {
+    file: File,
+    key: Key,
+    layout: Layout,
+    /// Names this generation of the object.
+    seed: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    sums: Vec<u64>,
+    sequence: u64,
+}
+
+/// What came of reading.
+#[derive(Debug)]
+pub enum Read {
+    /// The bytes, and they are right.
+    Bytes(Bytes),
+    /// They would have to come from the disk, which takes a while.
+    WouldBlock,
+    /// They are not what was written here.
+    Damaged,
+}
+
+impl ObjectFile {
+    /// Makes the file at `path` without any slice.
+    pub(super) fn create(
+        path: &Path,
+        key: Key,
+        meta: &Meta,
+        length: u64,
+        slice_log2: u8,
+        seed: u64,
+    ) -> io::Result<Self> {
+        if length.div_ceil(1 << slice_log2) > u64::from(u32::MAX >> 4) {
+            return Err(io::Error::other("the object is too large"));
+        }
+        let text = encode(meta)?;
+        let layout = Layout::fitting(FIXED + text.len(), length, slice_log2)
+            .ok_or_else(|| io::Error::other("the response's head is too large to store"))?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        file.write_all_at(&head(&layout, key, seed, 1, &text), 0)?;
+        file.set_len(layout.data() + length)?;
+        let blocks = usize::try_from(layout.blocks()).map_err(io::Error::other)?;
+        let state = Mutex::new(State { sums: vec![0; blocks], sequence: 1 });
+        Ok(Self { file, key, layout, seed, state })
+    }
+
+    /// Opens what is at `path`, if it is whole and the object `key`.
+    pub(super) fn open(path: &Path, key: Key) -> io::Result<(Self, Meta)> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the object's head is damaged");
+        let mut newest: Option<(u64, Layout, u64, Meta)> = None;
+        let mut page = vec![0; 4096];
+        let read = read_full(&file, &mut page, 0)?;
+        page.truncate(read);
+        for cap in CAPS {
+            for place in [0, cap] {
+                if let Some(found) = parse(&file, &page, place, cap, key)
+                    && newest.as_ref().is_none_or(|(sequence, ..)| found.0 > *sequence)
+                {
+                    newest = Some(found);
+                }
+            }
+        }
+        let (sequence, layout, seed, meta) = newest.ok_or_else(damaged)?;
+        if file.metadata()?.len() != layout.data() + layout.length {
+            return Err(damaged());
+        }
+        let mut table = vec![0; usize::try_from(layout.blocks() * 8).map_err(io::Error::other)?];
+        if read_full(&file, &mut table, 2 * layout.cap())? != table.len() {
+            return Err(damaged());
+        }
+        let sums = table.chunks_exact(8).map(|sum| u64::from_le_bytes(sum.try_into().expect("eight"))).collect();
+        Ok((Self { file, key, layout, seed, state: Mutex::new(State { sums, sequence }) }, meta))
+    }
+
+    /// Where things are.
+    #[must_use]
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Names this generation.
+    #[must_use]
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Whether all of this slice has checksums.
+    pub(super) fn has_sums(&self, slice: u32) -> bool {
+        let (first, last) = self.blocks_of(slice);
+        let state = self.state.lock().expect("no thread panics while it holds this");
+        state.sums[first..last].iter().all(|sum| *sum != 0)
+    }
+
+    fn blocks_of(&self, slice: u32) -> (usize, usize) {
+        let first = (u64::from(slice) << self.layout.slice_log2) / BLOCK;
+        let last = first + self.layout.slice_length(slice).div_ceil(BLOCK);
+        let small = |block| usize::try_from(block).expect("the table is in memory");
+        (small(first), small(last))
+    }
+
+    /// Writes a whole slice: the bytes, then the checksums that make them count.
+    pub(super) fn write_slice(&self, slice: u32, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() as u64 != self.layout.slice_length(slice) {
+            return Err(io::Error::other("this is not the whole slice"));
+        }
+        let (first, last) = self.blocks_of(slice);
+        let sums: Vec<u64> = bytes
+            .chunks(usize::try_from(BLOCK).expect("it is small"))
+            .zip(first as u64..)
+            .map(|(block, number)| self.sum(number, block))
+            .collect();
+        self.file.write_all_at(bytes, self.layout.data() + (u64::from(slice) << self.layout.slice_log2))?;
+        let written: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        let mut state = self.state.lock().expect("no thread panics while it holds this");
+        self.file.write_all_at(&written, 2 * self.layout.cap() + 8 * first as u64)?;
+        state.sums[first..last].copy_from_slice(&sums);
+        Ok(())
+    }
+
+    /// Gives a slice's place on the disk back.
+    pub(super) fn punch(&self, slice: u32) -> io::Result<()> {
+        let (first, last) = self.blocks_of(slice);
+        {
+            let mut state = self.state.lock().expect("no thread panics while it holds this");
+            let zeroes = vec![0; 8 * (last - first)];
+            self.file.write_all_at(&zeroes, 2 * self.layout.cap() + 8 * first as u64)?;
+            state.sums[first..last].fill(0);
+        }
+        let offset = self.layout.data() + (u64::from(slice) << self.layout.slice_log2);
+        let length = self.layout.slice_cost(slice);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        fallocate(&self.file, flags, offset, length).map_err(Into::into)
+    }
+
+    /// Reads from `offset` of the body, at most `limit` bytes and never beyond the slice, once the checksums agree.
+    /// With `patient` unset it does not wait for the disk.
+    pub(super) fn read(&self, offset: u64, limit: u64, patient: bool) -> io::Result<Read> {
+        let slice_end = ((offset >> self.layout.slice_log2) + 1) << self.layout.slice_log2;
+        let end = self.layout.length.min(slice_end).min(offset.saturating_add(limit));
+        if offset >= end {
+            return Ok(Read::Bytes(Bytes::new()));
+        }
+        // Whole blocks, as only these have checksums.
+        let from = offset / BLOCK * BLOCK;
+        let until = end.next_multiple_of(BLOCK).min(self.layout.length);
+        let waits = || !self.is_cached(from) || !self.is_cached(until - 1);
+        if !patient && waits() {
+            return Ok(Read::WouldBlock);
+        }
+        let wanted = usize::try_from(until - from).map_err(io::Error::other)?;
+        let mut bytes = Vec::with_capacity(wanted);
+        while bytes.len() < wanted {
+            let at = self.layout.data() + from + bytes.len() as u64;
+            if rustix::io::pread(&self.file, spare_capacity(&mut bytes), at)? == 0 {
+                return Ok(Read::Damaged);
+            }
+        }
+        bytes.truncate(wanted);
+        let first = from / BLOCK;
+        {
+            let state = self.state.lock().expect("no thread panics while it holds this");
+            let blocks = bytes.chunks(usize::try_from(BLOCK).expect("it is small")).zip(first..);
+            for (block, number) in blocks {
+                let expected = state.sums[usize::try_from(number).map_err(io::Error::other)?];
+                if expected == 0 || expected != self.sum(number, block) {
+                    return Ok(Read::Damaged);
+                }
+            }
+        }
+        let within = |offset: u64| usize::try_from(offset - from).expect("inside what was read");
+        Ok(Read::Bytes(Bytes::from(bytes).slice(within(offset)..within(end))))
+    }
+
+    /// Whether the kernel has this byte in memory.
+    fn is_cached(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        let mut buffers = [io::IoSliceMut::new(&mut byte)];
+        match preadv2(&self.file, &mut buffers, self.layout.data() + offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => read == 1,
+            Err(rustix::io::Errno::AGAIN) => false,
+            // A file system that does not know the question: read as if it were.
+            Err(_) => true,
+        }
+    }
+
+    /// Replaces what is known of the object.
+    pub(super) fn rewrite(&self, meta: &Meta) -> io::Result<()> {
+        let text = encode(meta)?;
+        if (FIXED + text.len()) as u64 > self.layout.cap() {
+            return Err(io::Error::other("the new head does not fit in the place of the old"));
+        }
+        let mut state = self.state.lock().expect("no thread panics while it holds this");
+        let sequence = state.sequence + 1;
+        let place = if sequence % 2 == 1 { 0 } else { self.layout.cap() };
+        self.file.write_all_at(&head(&self.layout, self.key, self.seed, sequence, &text), place)?;
+        state.sequence = sequence;
+        Ok(())
+    }
+
+    fn sum(&self, block: u64, bytes: &[u8]) -> u64 {
+        let sum = XxHash3_64::oneshot_with_seed(self.seed ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15), bytes);
+        // Zero stands for "nothing here".
+        if sum == 0 { 1 } else { sum }
+    }
+}
+
+fn encode(meta: &Meta) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(meta).map_err(io::Error::other)
+}
+
+fn head(layout: &Layout, key: Key, seed: u64, sequence: u64, text: &[u8]) -> Vec<u8> {
+    let mut head = Vec::with_capacity(FIXED + text.len());
+    head.extend(MAGIC);
+    head.extend([layout.class, layout.slice_log2, 0, 0]);
+    head.extend(u32::try_from(text.len()).expect("heads are small").to_le_bytes());
+    head.extend(key.0);
+    head.extend(layout.length.to_le_bytes());
+    head.extend(seed.to_le_bytes());
+    head.extend(sequence.to_le_bytes());
+    head.extend([0; 8]);
+    let sum = XxHash3_64::oneshot(&head).wrapping_add(XxHash3_64::oneshot(text));
+    head.extend(sum.to_le_bytes());
+    head.extend(text);
+    head
+}
+
+/// The head at `place`, if there is a whole one of this size: its number, layout, seed and text.
+fn parse(file: &File, page: &[u8], place: u64, cap: u64, key: Key) -> Option<(u64, Layout, u64, Meta)> {
+    let fixed = slice_of(file, page, place, FIXED)?;
+    let number = |at: usize| u64::from_le_bytes(fixed[at..at + 8].try_into().expect("eight"));
+    if fixed[..8] != MAGIC || fixed[16..32] != key.0 {
+        return None;
+    }
+    let layout = Layout { class: fixed[8], slice_log2: fixed[9], length: number(32) };
+    if CAPS.get(usize::from(layout.class)) != Some(&cap)
+        || !(16..=30).contains(&layout.slice_log2)
+        || layout.length.div_ceil(layout.slice_size()) > u64::from(u32::MAX >> 4)
+    {
+        return None;
+    }
+    let length = u32::from_le_bytes(fixed[12..16].try_into().expect("four"));
+    if u64::from(length) + FIXED as u64 > cap {
+        return None;
+    }
+    let text = slice_of(file, page, place + FIXED as u64, usize::try_from(length).ok()?)?;
+    let sum = XxHash3_64::oneshot(&fixed[..64]).wrapping_add(XxHash3_64::oneshot(&text));
+    if sum != number(64) {
+        return None;
+    }
+    Some((number(48), layout, number(40), serde_json::from_slice(&text).ok()?))
+}
+
+/// From the page that has been read already, or from the file.
+fn slice_of(file: &File, page: &[u8], place: u64, length: usize) -> Option<Vec<u8>> {
+    let start = usize::try_from(place).ok()?;
+    if let Some(bytes) = page.get(start..start + length) {
+        return Some(bytes.to_vec());
+    }
+    let mut bytes = vec![0; length];
+    (read_full(file, &mut bytes, place).ok()? == length).then_some(bytes)
+}
+
+fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;
