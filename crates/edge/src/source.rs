@@ -277,8 +277,8 @@ impl Source {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(32)
             .pool_timer(TokioTimer::new())
-            // Larger reads: a big body comes in fewer pieces.
-            .http1_max_buf_size(512 << 10)
+            // A slow client that holds on to a few bytes holds on to the whole buffer they came in.
+            .http1_max_buf_size(64 << 10)
             .build(connector);
         let resting = options.urls.iter().map(|_| AtomicU64::new(0)).collect();
         Self { client, turn: AtomicUsize::new(0), resting, options }
