@@ -240,6 +240,8 @@ impl Desk<'_> {
                 Guard::Capacity,
                 format!("the rest would carry {} (at most {} % is allowed)", percent(milli), limits.room_percent),
             ),
+            // What it carries says nothing of those who are sent to the address that is dead.
+            _ if self.is_half_dead(node) => Ok(()),
             Some(_) if self.is_wrong(node) => Ok(()),
             room => match room.and_then(|_| crowd.room.of_peers_percent(node)) {
                 Some(share) if share >= u64::from(limits.weak_percent) => Refused::aloud(
@@ -250,7 +252,7 @@ impl Desk<'_> {
                     ),
                 ),
                 Some(_) => Ok(()),
-                None if whole || limits.canary || self.is_sporadic(node) || self.is_half_dead(node) => Ok(()),
+                None if whole || limits.canary || self.is_sporadic(node) => Ok(()),
                 None => Refused::aloud(
                     Guard::Capacity,
                     "it serves some of its clients, and nobody knows how many of them, nor whether the others could"

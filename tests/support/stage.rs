@@ -217,6 +217,7 @@ pub(crate) fn redact(text: &str) -> String {
         (r"(in|after) (<?\d+ ms|[\d.]+ s)", "$1 T ms"),
         (r"over \d+ s", "over N s"),
         (r"penalty \d+", "penalty N"),
+        (r"would carry \d+\.\d %", "would carry N %"),
         (r"_us\x22:\d+", "_us\":N"),
         (r"\x22age_s\x22:\d+", "\"age_s\":N"),
         (r"127\.0\.0\.1:\d{5}", "127.0.0.1:PPPPP"),

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use super::{NetError, command_in, judge};
+use super::{NetError, command_in, judge, run};
 
 /// What a firewall rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,11 @@ impl Hook {
     }
 }
 
+/// A host says that it is not to be reached once a second to each who asks: whoever asks with several probes at once would
+/// hear it by chance.
+const TALKATIVE: &str = "for file in ipv4/icmp_ratelimit ipv6/icmp/ratelimit; do \
+     [ ! -e /proc/sys/net/$file ] || printf 0 > /proc/sys/net/$file; done";
+
 /// Adds a rule to a namespace; `limit` is an expression of nftables that narrows it down, or empty.
 pub(super) fn add(namespace: &str, hook: Hook, limit: &str, what: Traffic, how: Firewall) -> Result<(), NetError> {
     let what = match what {
@@ -59,6 +64,9 @@ pub(super) fn add(namespace: &str, hook: Hook, limit: &str, what: Traffic, how: 
         Traffic::Udp(port) => vec![format!("udp dport {port}")],
         Traffic::Ping => vec!["icmp type echo-request".to_owned(), "icmpv6 type echo-request".to_owned()],
     };
+    if how == Firewall::Prohibit {
+        run(command_in(namespace, "sh").args(["-c", TALKATIVE]))?;
+    }
     let how = match how {
         Firewall::Drop | Firewall::Lose(100..) => "drop".to_owned(),
         Firewall::Reject => "reject with icmpx type port-unreachable".to_owned(),
