@@ -379,8 +379,8 @@ fn three_failures_in_a_row_nominated_by_strikes_are_no_steady_failure() {
 
 #[test]
 fn failures_in_a_row_for_some_seconds_are_not_steady() {
-    // Four strikes in six minutes, each of several failing rounds within 14 s; all others are clean.
-    let fails = |node: usize, now: i64| node == 2 && now >= DIES && (now - DIES) % 120_000 < 14_000;
+    // Four strikes in six minutes, each of several failing rounds within 24 s; all others are clean.
+    let fails = |node: usize, now: i64| node == 2 && now >= DIES && (now - DIES) % 120_000 < 24_000;
     let looks = move |node, now| if fails(node, now) { Looks::CutOff } else { Looks::Fine };
     let story = Scene::of(4, looks).run(DIES + 400_000);
     taken(&story, &[]);
