@@ -365,19 +365,6 @@ fn a_silent_node_that_strikes_nominate_waits_for_what_others_say() {
 }
 
 #[test]
-fn three_failures_in_a_row_nominated_by_strikes_are_no_steady_failure() {
-    // Each is soft for itself: n2 fails for 8 s at a time, while n3 has trouble of its own now and then.
-    let fails = |node: usize, now: i64| match node {
-        2 => now > DIES && (now - DIES) % 120_000 < 8_000,
-        3 => now > DIES && (now - DIES + 60_000) % 240_000 < 2_000,
-        _ => false,
-    };
-    let looks = move |node, now| if fails(node, now) { Looks::Wrong } else { Looks::Fine };
-    let story = Scene::of(4, looks).run(1_800_000);
-    assert!(story.withdrawn().is_empty(), "{:?}", story.actions);
-}
-
-#[test]
 fn failures_in_a_row_for_some_seconds_are_not_steady() {
     // Four strikes in six minutes, each of several failing rounds within 24 s; all others are clean.
     let fails = |node: usize, now: i64| node == 2 && now >= DIES && (now - DIES) % 120_000 < 24_000;
