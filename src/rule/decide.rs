@@ -207,7 +207,9 @@ impl Desk<'_> {
         let mut admitted = Vec::new();
         let mut authority = Authority::Rule;
         let mut urgent = true;
-        let mut taken: BTreeSet<NodeId> = BTreeSet::new();
+        // Whoever was asked for and is to be seen still is as good as gone.
+        let leaving = of_pool.out.iter().filter(|(_, out)| is_ours(out) && !out.seen_out);
+        let mut taken: BTreeSet<NodeId> = leaving.map(|(id, _)| id.clone()).collect();
         let mut worths: BTreeMap<NodeId, Worth> = BTreeMap::new();
         for (node, want) in wanted {
             grounds.authority = want.authority;

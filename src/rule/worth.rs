@@ -213,7 +213,7 @@ impl Desk<'_> {
             State::PathTrouble(why) => return Refused::quietly(Guard::PathTrouble, why.clone()),
             State::CommonFault(why) => return Refused::quietly(Guard::CommonFault, why.clone()),
         }
-        if let Some(other) = crowd.other_in_trouble(node).or(taken.iter().next()) {
+        if let Some(other) = crowd.other_in_trouble(node).or(taken.iter().find(|id| *id != node)) {
             let class = self.findings.of(other).map_or(Evidence::NoData, |finding| finding.class);
             return Refused::quietly(Guard::Peers, format!("{other} is not well either ({class})"));
         }

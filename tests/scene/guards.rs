@@ -373,3 +373,16 @@ fn failures_in_a_row_for_some_seconds_are_not_steady() {
     taken(&story, &[]);
     held(&story, "n2", "capacity");
 }
+
+#[test]
+fn a_death_is_not_made_an_overload_of_whoever_is_left() {
+    // Two of three are dead for certain, and the one that is left would have to carry it all.
+    let story = |load: u64| {
+        let scene = Scene::of(3, dead(&[2, 3], Looks::Silent)).with_relays().with_load(move |_, _| load);
+        scene.policy("keep", 1.into()).policy("max_withdrawn", 2.into()).run(DIES + 60_000)
+    };
+    taken(&story(45), &["n2", "n3"]);
+    let full = story(60);
+    assert_eq!(full.withdrawn().len(), 1, "{:?}", full.actions);
+    held(&full, "n3", "capacity");
+}
