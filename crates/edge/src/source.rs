@@ -1,11 +1,13 @@
-//! Where things are fetched from: sources in their order, each of one or more servers.
+//! Where things are fetched from: the sibling that owns them, then sources in their order, each of one or more servers.
+
+mod bucket;
+mod siblings;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -15,6 +17,10 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+pub use bucket::Bucket;
+pub use siblings::{SEGMENT, segment_of};
+use siblings::{Siblings, base};
 
 use crate::clock;
 use crate::http::{hops, strip_hop_by_hop};
@@ -34,6 +40,20 @@ pub enum FetchError {
     /// There is no source.
     #[error("no source is configured")]
     NoSource,
+    /// No source can have it, or change it.
+    #[error("no source has such a thing")]
+    Impossible,
+}
+
+/// Which part of a thing is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What the request says itself.
+    AsAsked,
+    /// From this offset on: the rest, or, with siblings, the rest of its segment at least.
+    From(u64),
+    /// The last so many bytes.
+    Last(u64),
 }
 
 /// What is asked for.
@@ -50,6 +70,28 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// The object's name, as owners are chosen by it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}{}", self.host, self.target)
+    }
+
+    /// The same for these bytes, whatever was asked for.
+    fn ranged(&self, range: &str) -> Self {
+        let mut ask = self.clone();
+        ask.headers.insert(header::RANGE, HeaderValue::from_str(range).expect("digits are plain"));
+        ask
+    }
+
+    /// The same for later, for whoever wants more of it: without the way that this one request came.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let mut ask = self.clone();
+        ask.headers.remove("cdn-loop");
+        ask.headers.remove(header::VIA);
+        ask
+    }
+
     /// The same with these fields, for which values are known to be fine.
     #[must_use]
     pub fn with(&self, fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
@@ -68,6 +110,8 @@ pub struct SourceOptions {
     pub urls: Vec<Uri>,
     /// Sent as the host's name, in place of what the client asked for.
     pub host: Option<String>,
+    /// Of servers that speak S3: which bucket.
+    pub bucket: Option<Arc<Bucket>>,
     /// Whom to trust.
     pub tls: Arc<rustls::ClientConfig>,
     /// To connect, TLS included.
@@ -78,26 +122,6 @@ pub struct SourceOptions {
 
 /// Stands for the siblings where a source is remembered.
 pub const SIBLING: usize = usize::MAX;
-
-struct Siblings {
-    source: Source,
-    own: Option<usize>,
-}
-
-impl Siblings {
-    /// Who of those that answer owns this object; none: this edge does. When one fails, only its objects move.
-    fn owner(&self, name: &str) -> Option<usize> {
-        let now = clock::unix_seconds();
-        let weight = |url: &Uri| {
-            let digest = digest(&SHA256, format!("{url} {name}").as_bytes());
-            u64::from_le_bytes(digest.as_ref()[..8].try_into().expect("eight of many bytes"))
-        };
-        let answers = |at: &usize| Some(*at) == self.own || self.source.resting[*at].load(Ordering::Relaxed) <= now;
-        let all = 0..self.source.options.urls.len();
-        let owner = all.filter(answers).max_by_key(|at| weight(&self.source.options.urls[*at]));
-        owner.filter(|owner| Some(*owner) != self.own)
-    }
-}
 
 struct Source {
     options: SourceOptions,
@@ -118,6 +142,8 @@ pub struct Sources {
     node: String,
     fetches: AtomicU64,
     failures: AtomicU64,
+    sibling_fetches: AtomicU64,
+    sibling_failures: AtomicU64,
 }
 
 impl fmt::Debug for Sources {
@@ -157,37 +183,93 @@ impl Sources {
             ],
             fetches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            sibling_fetches: AtomicU64::new(0),
+            sibling_failures: AtomicU64::new(0),
         }
     }
 
     /// The same, with siblings. `own` is which of the URLs is this edge's, if it is among them.
     #[must_use]
     pub fn with_siblings(mut self, options: SourceOptions, own: Option<usize>) -> Self {
-        self.siblings = Some(Siblings { source: Source::new(options), own });
+        self.siblings = Some(Siblings::new(options, own));
         self
     }
 
-    /// Asks the sibling that owns the object, unless that is this edge or the request came from a sibling, and then the
-    /// sources in their order: one that does not answer, or has no such thing, is followed by the next. With
-    /// `only`, asks that one.
+    /// Looks after the siblings, for as long as it is asked to.
+    pub async fn watch(&self) {
+        match &self.siblings {
+            Some(siblings) => siblings.watch().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a sibling fetches this part of an object for the fleet.
+    #[must_use]
+    pub fn is_elsewhere(&self, name: &str, offset: u64) -> bool {
+        self.owner(name, offset).is_some()
+    }
+
+    /// The URL of that sibling.
+    #[must_use]
+    pub fn owner_of(&self, name: &str, offset: u64) -> Option<String> {
+        let siblings = self.siblings.as_ref()?;
+        Some(base(&siblings.source.options.urls[siblings.owner(name, segment_of(offset))?]))
+    }
+
+    fn owner(&self, name: &str, offset: u64) -> Option<usize> {
+        self.siblings.as_ref()?.owner(name, segment_of(offset))
+    }
+
+    /// Whether objects are fetched in segments, as each may have another owner.
+    #[must_use]
+    pub fn in_segments(&self) -> bool {
+        self.siblings.is_some()
+    }
+
+    /// Other members of the fleet, those of them that are well, and what they were asked and answered.
+    #[must_use]
+    pub fn sibling_counts(&self) -> (u64, u64, u64, u64) {
+        let (members, well) = self.siblings.as_ref().map_or((0, 0), Siblings::counts);
+        (members, well, self.sibling_fetches.load(Ordering::Relaxed), self.sibling_failures.load(Ordering::Relaxed))
+    }
+
+    /// Asks the sibling that owns the part, unless that is this edge or the request came from a sibling, and then the
+    /// sources in their order: one that does not answer, or has no such thing, is followed by the next. With `only`,
+    /// asks that one of them.
     ///
     /// # Errors
     ///
     /// When none answers.
-    pub async fn fetch(&self, ask: &Ask, only: Option<usize>) -> Result<Fetched, FetchError> {
-        if only.is_none_or(|only| only == SIBLING)
-            && let Some(fetched) = self.ask_owner(ask).await
-        {
+    pub async fn fetch(&self, ask: &Ask, part: Part, only: Option<usize>) -> Result<Fetched, FetchError> {
+        if let Some(fetched) = self.ask_owner(ask, part).await {
             return Ok(fetched);
         }
+        self.fetch_from_sources(ask, part, only).await
+    }
+
+    /// The same without siblings.
+    ///
+    /// # Errors
+    ///
+    /// When none answers.
+    pub async fn fetch_from_sources(&self, ask: &Ask, part: Part, only: Option<usize>) -> Result<Fetched, FetchError> {
         let only = only.filter(|only| *only != SIBLING);
         self.fetches.fetch_add(1, Ordering::Relaxed);
+        let ask = match part {
+            // Where it may be short, it is asked for without a range, which everybody knows how to answer.
+            Part::AsAsked | Part::From(0) => ask,
+            Part::From(start) if self.in_segments() => {
+                &ask.ranged(&format!("bytes={start}-{}", last_of_segment(start)))
+            }
+            Part::From(start) => &ask.ranged(&format!("bytes={start}-")),
+            Part::Last(count) => &ask.ranged(&format!("bytes=-{count}")),
+        };
         let mut worst = FetchError::NoSource;
         let (mut missing, mut poor) = (None, None);
-        let mut failed = false;
+        let (mut failed, mut impossible) = (false, false);
         for (at, source) in self.list.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)) {
             match source.fetch(ask, &self.signs).await {
-                Ok(response) => {
+                Ok(Some(response)) => {
                     let fetched = Fetched { response, source: at, read_timeout: source.options.read_timeout };
                     match fetched.response.status() {
                         StatusCode::NOT_FOUND => missing = missing.or(Some(fetched)),
@@ -198,6 +280,7 @@ impl Sources {
                         _ => return Ok(fetched),
                     }
                 }
+                Ok(None) => impossible = true,
                 Err(error) => {
                     tracing::debug!(source = source.options.name, error, "a source does not answer");
                     failed = true;
@@ -208,6 +291,7 @@ impl Sources {
         // That one has it not says nothing while another, which might, is silent.
         match missing {
             Some(missing) if !failed => Ok(missing),
+            None if impossible && !failed => Err(FetchError::Impossible),
             _ => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 poor.ok_or(worst)
@@ -216,35 +300,62 @@ impl Sources {
     }
 
     /// What the owner among the siblings says; nothing where there is none, or it cannot tell.
-    async fn ask_owner(&self, ask: &Ask) -> Option<Fetched> {
+    async fn ask_owner(&self, ask: &Ask, part: Part) -> Option<Fetched> {
         let siblings = self.siblings.as_ref()?;
         // Whatever others believe about who owns what, a request goes from edge to edge once.
-        if hops(&ask.headers, &self.fleet, &self.node).fleet > 0 {
+        if self.is_from_sibling(&ask.headers) {
             return None;
         }
-        let owner = siblings.owner(&format!("{}{}", ask.host, ask.target))?;
+        let start = if let Part::From(start) = part { start } else { 0 };
+        let owner = siblings.owner(&ask.name(), segment_of(start))?;
         let source = &siblings.source;
+        let ask = match part {
+            Part::AsAsked => ask,
+            // No further than to where another is the owner.
+            Part::From(start) => &ask.ranged(&format!("bytes={start}-{}", last_of_segment(start))),
+            Part::Last(count) => &ask.ranged(&format!("bytes=-{count}")),
+        };
+        self.sibling_fetches.fetch_add(1, Ordering::Relaxed);
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        match source.send(ask, owner, body, &self.signs).await {
+        let answer = match source.send(ask, owner, body, &self.signs).await {
             // It found no source, or is this edge by another name.
-            Ok(response) if is_no_answer(response.status()) || response.status() == StatusCode::LOOP_DETECTED => None,
-            Ok(response) => Some(Fetched { response, source: SIBLING, read_timeout: source.options.read_timeout }),
+            Ok(Some(response))
+                if !is_no_answer(response.status()) && response.status() != StatusCode::LOOP_DETECTED =>
+            {
+                Some(Fetched { response, source: SIBLING, read_timeout: source.options.read_timeout })
+            }
+            Ok(_) => None,
             Err(error) => {
                 tracing::debug!(error, "a sibling does not answer");
                 None
             }
+        };
+        if answer.is_none() {
+            self.sibling_failures.fetch_add(1, Ordering::Relaxed);
         }
+        answer
     }
 
-    /// Sends on what cannot be cached, with its body, to the first source. It is sent once: it may have had an effect.
+    /// Whether a request with these fields has been through an edge of this fleet.
+    #[must_use]
+    pub fn is_from_sibling(&self, headers: &HeaderMap) -> bool {
+        hops(headers, &self.fleet, &self.node).fleet > 0
+    }
+
+    /// Sends on what cannot be cached, with its body, to the first source that is no bucket. It is sent once: it may
+    /// have had an effect.
     ///
     /// # Errors
     ///
     /// When the source does not answer.
     pub async fn pass(&self, ask: &Ask, body: Upload) -> Result<Response<Incoming>, FetchError> {
-        let source = self.list.first().ok_or(FetchError::NoSource)?;
+        let mut writable = self.list.iter().filter(|source| source.options.bucket.is_none());
+        let source = writable.next().ok_or(FetchError::Impossible)?;
         let at = source.order()[0];
-        source.send(ask, at, body, &self.signs).await.map_err(FetchError::Unreachable)
+        match source.send(ask, at, body, &self.signs).await {
+            Ok(response) => response.ok_or(FetchError::Impossible),
+            Err(error) => Err(FetchError::Unreachable(error)),
+        }
     }
 
     /// Requests sent, and those that no source answered.
@@ -294,56 +405,84 @@ impl Source {
         order
     }
 
-    async fn fetch(&self, ask: &Ask, signs: &[(HeaderName, HeaderValue)]) -> Result<Response<Incoming>, String> {
+    async fn fetch(
+        &self,
+        ask: &Ask,
+        signs: &[(HeaderName, HeaderValue)],
+    ) -> Result<Option<Response<Incoming>>, String> {
         let mut worst = String::new();
         let mut poor = None;
         for at in self.order() {
             let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
             match self.send(ask, at, body, signs).await {
-                Ok(response) if is_no_answer(response.status()) => {
+                Ok(Some(response)) if is_no_answer(response.status()) => {
                     poor = Some(response);
                 }
                 Ok(response) => return Ok(response),
                 Err(error) => worst = error,
             }
         }
-        poor.ok_or(worst)
+        poor.map(Some).ok_or(worst)
     }
 
+    /// `None`: this kind of source can have no such thing.
     async fn send(
         &self,
         ask: &Ask,
         at: usize,
         body: Upload,
         signs: &[(HeaderName, HeaderValue)],
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Option<Response<Incoming>>, String> {
         let url = &self.options.urls[at];
-        let target = format!(
-            "{}://{}{}",
-            url.scheme_str().unwrap_or("http"),
-            url.authority().map_or("", |authority| authority.as_str()),
-            ask.target
-        );
-        let mut request = Request::builder().method(ask.method.clone()).uri(target).body(body).map_err(text)?;
-        let headers = request.headers_mut();
-        *headers = ask.headers.clone();
-        strip_hop_by_hop(headers);
-        let host = self.options.host.as_deref().unwrap_or(&ask.host);
-        headers.insert(header::HOST, HeaderValue::from_str(host).map_err(text)?);
+        let mut request = match &self.options.bucket {
+            Some(bucket) => match bucket.request(url, ask) {
+                Some(request) => request?,
+                None => return Ok(None),
+            },
+            None => self.plain(ask, url, body)?,
+        };
         for (name, value) in signs {
-            headers.append(name.clone(), value.clone());
+            request.headers_mut().append(name.clone(), value.clone());
         }
         // Until the head is there: what it takes to connect, and then to answer.
         let bound = self.options.connect_timeout + self.options.read_timeout;
-        let answer = match tokio::time::timeout(bound, self.client.request(request)).await {
+        let mut answer = match tokio::time::timeout(bound, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(chain(&error)),
             Err(_) => Err(format!("it was silent for {} s", bound.as_secs())),
         };
         let until = if answer.is_err() { clock::unix_seconds() + REST } else { 0 };
         self.resting[at].store(until, Ordering::Relaxed);
-        answer
+        if self.options.bucket.is_some()
+            && let Ok(response) = &mut answer
+        {
+            bucket::strip(response.headers_mut());
+            // It would tell of the key, and is about us and not about the client.
+            if [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST].contains(&response.status()) {
+                let status = response.status();
+                tracing::warn!(source = self.options.name, %status, "{}", bucket::REFUSAL);
+                return Err(format!("it answered {status}"));
+            }
+        }
+        answer.map(Some)
     }
+
+    /// The request as it came, to this server.
+    fn plain(&self, ask: &Ask, url: &Uri, body: Upload) -> Result<Request<Upload>, String> {
+        let target = format!("{}{}", base(url), ask.target);
+        let mut request = Request::builder().method(ask.method.clone()).uri(target).body(body).map_err(text)?;
+        let headers = request.headers_mut();
+        *headers = ask.headers.clone();
+        strip_hop_by_hop(headers);
+        let host = self.options.host.as_deref().unwrap_or(&ask.host);
+        headers.insert(header::HOST, HeaderValue::from_str(host).map_err(text)?);
+        Ok(request)
+    }
+}
+
+/// The last byte of the segment that this offset is in.
+fn last_of_segment(offset: u64) -> u64 {
+    (segment_of(offset) + 1).saturating_mul(SEGMENT) - 1
 }
 
 /// Statuses by which a server says that it cannot tell: another may, and what is stale is better.

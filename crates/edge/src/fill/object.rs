@@ -61,6 +61,10 @@ pub struct Object {
     /// Somebody is looking whether it is still good.
     pub(super) looking: AtomicBool,
     pub(super) failures: AtomicU32,
+    /// Up to which purge it is known that none was of it.
+    pub(super) unpurged: AtomicU64,
+    /// Held while a place on the disk is made.
+    pub(super) placing: tokio::sync::Mutex<()>,
     next_reader: AtomicU64,
 }
 
@@ -86,11 +90,17 @@ pub(super) struct Segment {
     /// Where the next byte will be.
     pub(super) position: u64,
     pub(super) running: bool,
+    /// Where it began.
+    pub(super) begun: u64,
+    /// It comes by way of a sibling.
+    pub(super) far: bool,
+    /// What it brings is stored.
+    pub(super) keeps: bool,
     /// Slices in memory, in their order; the last may be growing.
     pub(super) kept: VecDeque<Kept>,
 }
 
-/// What has come of a slice.
+/// What has come of a slice, from its beginning or from further on.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) start: u64,
@@ -140,6 +150,8 @@ impl Object {
             replaced: AtomicBool::new(false),
             looking: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            unpurged: AtomicU64::new(0),
+            placing: tokio::sync::Mutex::new(()),
             next_reader: AtomicU64::new(0),
         }
     }
@@ -147,7 +159,7 @@ impl Object {
     /// Of what is stored.
     pub(super) fn of(stored: Arc<Stored>, ask: Ask) -> Self {
         let layout = stored.layout();
-        let object = Self::new(stored.key(), ask, None, Head::stored(&stored.meta()), layout.slice_log2);
+        let object = Self::new(stored.key(), ask.lasting(), None, Head::stored(&stored.meta()), layout.slice_log2);
         object.state().length = Some(layout.length);
         object.set_stored(stored);
         object
@@ -195,6 +207,19 @@ impl Object {
         self.state().segments.iter().any(|segment| segment.running)
     }
 
+    /// Where to go on, where all that there is of it is a beginning in memory that does not reach as far as is wanted.
+    pub(super) fn beginning(&self, store: &Store, wanted: u64) -> Option<u64> {
+        let state = self.state();
+        let length = state.length?;
+        let parts = || state.segments.iter().flat_map(|segment| &segment.kept);
+        let end = parts().find(|kept| kept.start == 0)?.length;
+        let alone = parts().count() == 1 && !state.segments.iter().any(|segment| segment.running);
+        drop(state);
+        let slices = 0..u32::try_from(length.div_ceil(1 << self.slice_log2)).ok()?;
+        let is_stored = |stored: &Arc<Stored>| slices.clone().any(|slice| store.has(stored, slice));
+        (alone && end < wanted.min(length) && !self.stored().is_some_and(is_stored)).then_some(end)
+    }
+
     /// Whether its length is not known, and it is longer than this.
     pub(super) fn is_beyond(&self, limit: u64) -> bool {
         let state = self.state();
@@ -221,8 +246,16 @@ impl Object {
         self.wake.notify_waiters();
     }
 
-    /// What the reader at `offset` does next.
-    pub(super) fn step(&self, store: &Store, reader: u64, offset: u64, end: Option<u64>) -> Result<Step, ReadError> {
+    /// What the reader at `offset` does next. One that reads for a sibling (`near`) does not wait for what comes by way of
+    /// a sibling: two who wait for each other would wait for ever.
+    pub(super) fn step(
+        &self,
+        store: &Store,
+        reader: u64,
+        near: bool,
+        offset: u64,
+        end: Option<u64>,
+    ) -> Result<Step, ReadError> {
         let mut state = self.state();
         let Some(end) = state.length.map(|length| end.map_or(length, |end| end.min(length))).or(end) else {
             return self.step_unknown(&mut state, reader, offset);
@@ -258,7 +291,10 @@ impl Object {
         let slice = offset >> self.slice_log2;
         let comes = |segment: &Segment| {
             let at = segment.position >> self.slice_log2;
-            segment.running && segment.position <= offset && (at + NEAR >= slice || state.no_ranges)
+            segment.running
+                && segment.position <= offset
+                && (at + NEAR >= slice || state.no_ranges)
+                && !(near && segment.far)
         };
         if state.segments.iter().any(comes) {
             return Ok(Step::Wait);

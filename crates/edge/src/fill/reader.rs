@@ -18,6 +18,8 @@ pub struct Reader {
     number: u64,
     offset: u64,
     end: Option<u64>,
+    /// It reads for a sibling.
+    near: bool,
     /// The slice that was last noted as wanted.
     touched: Option<u64>,
 }
@@ -27,7 +29,14 @@ impl Reader {
     #[must_use]
     pub fn new(engine: Arc<Engine>, object: Arc<Object>, offset: u64, end: Option<u64>) -> Self {
         let number = object.add_reader(offset);
-        Self { engine, object, number, offset, end, touched: None }
+        Self { engine, object, number, offset, end, near: false, touched: None }
+    }
+
+    /// The same for a sibling, if `near` is set: what is missing is then asked of no sibling.
+    #[must_use]
+    pub fn near(mut self, near: bool) -> Self {
+        self.near = near;
+        self
     }
 
     /// What it reads.
@@ -38,7 +47,7 @@ impl Reader {
 
     /// What is at hand, without waiting. `None`: [`Reader::next`] has to be asked.
     pub fn try_next(&mut self) -> Option<Result<Option<Bytes>, ReadError>> {
-        match self.object.step(&self.engine.store, self.number, self.offset, self.end) {
+        match self.object.step(&self.engine.store, self.number, self.near, self.offset, self.end) {
             Ok(Step::Bytes(bytes)) => {
                 self.advance(&bytes);
                 Some(Ok(Some(bytes)))
@@ -61,7 +70,7 @@ impl Reader {
             tokio::pin!(woken);
             // Before looking, so that nothing which comes in between is missed.
             woken.as_mut().enable();
-            match object.step(&self.engine.store, self.number, self.offset, self.end)? {
+            match object.step(&self.engine.store, self.number, self.near, self.offset, self.end)? {
                 Step::Bytes(bytes) => {
                     self.advance(&bytes);
                     return Ok(Some(bytes));
@@ -73,7 +82,7 @@ impl Reader {
                         return Ok(Some(bytes));
                     }
                 }
-                Step::Begin(position) => segment::begin(&self.engine, &object, position),
+                Step::Begin(position) => segment::begin(&self.engine, &object, position, self.near),
                 Step::Wait => {
                     // Longer each time: it may be slow rather than dead.
                     let silent = self.engine.options.stall * 2_u32.pow(object.failures.load(Ordering::Relaxed).min(4));

@@ -9,13 +9,17 @@ use http::{Method, Response, StatusCode};
 
 use super::body::{Meter, Outgoing, Piece};
 use crate::fill::{Engine, Object};
-use crate::http::{Answer, Freshness, Head, Ranges, answer_to, if_range_holds, ranges};
+use crate::http::{Answer, Freshness, Head, Ranges, answer_to, if_range_holds, ranges, strip_tags};
 
 /// What of an object goes into an answer.
 #[derive(Debug)]
 pub(super) struct Asked<'r> {
     pub(super) method: &'r Method,
     pub(super) headers: &'r HeaderMap,
+    /// It is another edge that asks.
+    pub(super) near: bool,
+    /// What its source took the request to mean, and gave.
+    pub(super) given: Option<std::ops::Range<u64>>,
 }
 
 /// The answer, without the fields that tell where it came from.
@@ -28,7 +32,10 @@ pub(super) fn answer(
 ) -> Response<Outgoing> {
     let head = object.head();
     let length = object.length();
-    let headers = fields(&head, freshness);
+    let mut headers = fields(&head, freshness);
+    if !asked.near {
+        strip_tags(&mut headers);
+    }
     if head.status == StatusCode::OK {
         match answer_to(asked.headers, &head.headers) {
             Answer::Full => {}
@@ -40,7 +47,10 @@ pub(super) fn answer(
         Some(length) if head.status == StatusCode::OK && asked.method == Method::GET => {
             let field = asked.headers.get(header::RANGE).and_then(|field| field.to_str().ok());
             let holds = field.is_some() && if_range_holds(asked.headers, &head.headers);
-            ranges(field.filter(|_| holds), length)
+            match &asked.given {
+                Some(given) => Ranges::Some(vec![given.clone()]),
+                None => ranges(field.filter(|_| holds), length),
+            }
         }
         _ => Ranges::Whole,
     };
@@ -132,6 +142,25 @@ pub(super) fn plain(status: StatusCode, headers: HeaderMap, body: Outgoing) -> R
     *response.headers_mut() = headers;
     response
 }
+
+/// The page that is shown where no source answers and nothing stale is left. Who does not ask for pages gets one line.
+pub(super) fn splash(method: &Method, headers: &HeaderMap) -> Response<Outgoing> {
+    let accepts = headers.get_all(header::ACCEPT).into_iter().filter_map(|accept| accept.to_str().ok());
+    let wants_page = accepts.into_iter().any(|accept| accept.contains("text/html"));
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "no source answers at the moment; try again soon");
+    if wants_page {
+        *response.body_mut() = Outgoing::bytes(SPLASH);
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = Outgoing::empty();
+    }
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+    response
+}
+
+const SPLASH: &str = include_str!("splash.html");
 
 /// A short answer of our own.
 pub(super) fn text(status: StatusCode, text: &str) -> Response<Outgoing> {

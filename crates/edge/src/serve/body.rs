@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
@@ -35,6 +36,32 @@ pub(super) struct Meter {
     pub(super) load: Arc<Load>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) client: IpAddr,
+    /// It is another edge of the fleet.
+    pub(super) near: bool,
+    /// The host of the page that it is for.
+    pub(super) referer: Option<HeaderValue>,
+}
+
+impl Meter {
+    /// So many bytes went out, of this object if it is one.
+    fn note(&self, sent: u64, object: Option<&Object>) {
+        self.load.add_sent(sent);
+        if let Some(due) = self.load.top.due(sent) {
+            let object = object.map_or_else(|| PASSED.to_owned(), |object| object.ask.name());
+            let referer = self.referer.as_ref().and_then(referer_host);
+            self.load.top.add(due, Some(object), referer);
+        }
+    }
+}
+
+/// Stands for all that is no object.
+const PASSED: &str = "(passed on)";
+
+/// The host of a page, in small letters.
+pub(super) fn referer_host(referer: &HeaderValue) -> Option<String> {
+    let (_, rest) = referer.to_str().ok()?.split_once("://")?;
+    let host = rest.split(['/', '?', '#', ':']).next()?;
+    (!host.is_empty() && host.len() <= 255).then(|| host.to_ascii_lowercase())
 }
 
 /// A body.
@@ -47,7 +74,7 @@ pub struct Outgoing {
 
 enum Source {
     Bytes(Option<Bytes>),
-    Pieces { engine: Arc<Engine>, object: Arc<Object>, pieces: VecDeque<Piece>, state: State },
+    Pieces { engine: Arc<Engine>, object: Arc<Object>, near: bool, pieces: VecDeque<Piece>, state: State },
     Incoming(Incoming),
 }
 
@@ -87,7 +114,7 @@ impl Outgoing {
         length: Option<u64>,
         meter: Meter,
     ) -> Self {
-        let source = Source::Pieces { engine, object, pieces, state: State::Between };
+        let source = Source::Pieces { engine, object, near: meter.near, pieces, state: State::Between };
         Self { source, meter: Some(meter), waiting: None, length }
     }
 }
@@ -108,13 +135,13 @@ impl Source {
                     Poll::Pending => Poll::Pending,
                 };
             },
-            Self::Pieces { engine, object, pieces, state } => loop {
+            Self::Pieces { engine, object, near, pieces, state } => loop {
                 let result = match std::mem::replace(state, State::Between) {
                     State::Between => match pieces.pop_front() {
                         None => return Poll::Ready(None),
                         Some(Piece::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
                         Some(Piece::Range(start, end)) => {
-                            let reader = Reader::new(engine.clone(), object.clone(), start, end);
+                            let reader = Reader::new(engine.clone(), object.clone(), start, end).near(*near);
                             *state = State::Reading(Box::new(reader));
                             continue;
                         }
@@ -171,7 +198,11 @@ impl Body for Outgoing {
                 let sent = bytes.len() as u64;
                 this.length = this.length.map(|length| length.saturating_sub(sent));
                 if let Some(meter) = &this.meter {
-                    meter.load.add_sent(sent);
+                    let object = match &this.source {
+                        Source::Pieces { object, .. } => Some(&**object),
+                        Source::Bytes(_) | Source::Incoming(_) => None,
+                    };
+                    meter.note(sent, object);
                     let take = |limiter: &Arc<Limiter>| limiter.take(meter.client, sent, meter.load.shed_step());
                     if let Some(wait) = meter.limiter.as_ref().map(take).filter(|wait| !wait.is_zero()) {
                         this.waiting = Some(Box::pin(tokio::time::sleep(wait)));

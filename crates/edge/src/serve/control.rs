@@ -30,6 +30,8 @@ const LONGEST_SHED: u64 = 3600;
 pub struct Control {
     /// Of this edge.
     pub node: String,
+    /// Of the fleet.
+    pub fleet: String,
     /// Without one, nobody may change anything.
     pub token: Option<Secret>,
     /// What is counted.
@@ -118,7 +120,7 @@ impl Control {
             return text(StatusCode::BAD_REQUEST, "step is 0 to 3, for_s at most 3600");
         }
         let before = self.load.shed_step();
-        self.load.shed(shed.step, Duration::from_secs(shed.for_s));
+        self.load.shed(shed.step, Duration::from_secs(shed.for_s), &self.fleet);
         if before != shed.step {
             tracing::warn!(step = shed.step, seconds = shed.for_s, "shedding");
         }

@@ -10,14 +10,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 
-use super::answer::{Asked, answer, insert, plain, text};
-use super::body::{Meter, Outgoing};
+use super::answer::{Asked, answer, insert, plain, splash, text};
+use super::body::{Meter, Outgoing, referer_host};
 use super::control::Control;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
-use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop};
+use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop, strip_tags};
 use crate::load::{Limiter, Load};
-use crate::source::{Ask, FetchError, Upload};
+use crate::source::{Ask, FetchError, Part, Upload};
 
 /// Edges of one fleet that a request may come through.
 const MOST_HOPS: usize = 4;
@@ -51,6 +51,8 @@ struct Visit {
     headers: HeaderMap,
     client: IpAddr,
     secure: bool,
+    /// It came from another edge of the fleet.
+    near: bool,
 }
 
 /// What `Cache-Status` tells (RFC 9211).
@@ -81,10 +83,18 @@ impl Handler {
             tracing::warn!(host, target, "a request came back: two sources point at each other");
             return closing(text(StatusCode::LOOP_DETECTED, "this request has been here before"));
         }
-        if self.is_blocked(&parts.headers) {
-            return closing(text(StatusCode::FORBIDDEN, "not from there"));
+        if let Some(referer) = parts.headers.get(header::REFERER).and_then(referer_host) {
+            if self.block_referers.iter().any(|pattern| matches_host(pattern, &referer)) {
+                return closing(text(StatusCode::FORBIDDEN, "not from there"));
+            }
+            if referer != host && self.load.refuses(&referer) {
+                let mut response = text(StatusCode::TOO_MANY_REQUESTS, "too many come from there at the moment");
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+                return closing(response);
+            }
         }
-        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure };
+        let near = seen.fleet > 0;
+        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure, near };
         match visit.method {
             Method::GET | Method::HEAD if !body.is_end_stream() => {
                 // A body here means nothing, and whoever counts it differently can hide a request in it.
@@ -102,7 +112,13 @@ impl Handler {
 
     fn meter(&self, visit: &Visit) -> Meter {
         let limiter = (!self.siblings.contains(&visit.client)).then(|| self.limiter.clone());
-        Meter { load: self.load.clone(), limiter, client: visit.client }
+        Meter {
+            load: self.load.clone(),
+            limiter,
+            client: visit.client,
+            near: visit.near,
+            referer: visit.headers.get(header::REFERER).cloned(),
+        }
     }
 
     /// GET and HEAD.
@@ -123,7 +139,14 @@ impl Handler {
         let fresh = self.freshness(&object);
         let usable_on_error = fresh.is_usable_on_error();
         if fresh.is_fresh() {
-            return self.hit(visit, &object, &fresh, Told::Hit);
+            // Of what is not all here, some may have to be promised by its source first.
+            return match self.engine.complete(&want, &object).await {
+                None | Some(Err(_)) => self.hit(visit, &object, &fresh, Told::Hit),
+                Some(got) => {
+                    self.load.add_request(false);
+                    self.fetch(visit, got, None).await
+                }
+            };
         }
         if usable_on_error && self.engine.is_failing(&object) {
             return self.hit(visit, &object, &fresh, Told::Stale);
@@ -166,23 +189,28 @@ impl Handler {
                     _ if old.is_some_and(|old| Arc::ptr_eq(old, &object)) => Told::Revalidated,
                     How::Here => Told::Hit,
                     How::Joined => Told::Joined,
-                    How::Fetched if object.is_stored() => Told::Stored,
-                    How::Fetched => Told::Miss,
+                    How::Fetched | How::Given(..) if object.is_stored() => Told::Stored,
+                    How::Fetched | How::Given(..) => Told::Miss,
                 };
                 let fresh = self.freshness(&object);
-                self.serve(visit, &object, &fresh, told)
+                let given = if let How::Given(start, end) = how { Some(start..end) } else { None };
+                let asked = Asked { method: &visit.method, headers: &visit.headers, near: visit.near, given };
+                let response = answer(&self.engine, &object, &asked, &fresh, self.meter(visit));
+                self.signed(response, told, Some(&fresh))
             }
-            // It is of the whole, and without conditions.
-            Ok(Got::Pass(response)) if visit.method == Method::GET && !has_conditions(&visit.headers) => {
+            // It is of the whole, and without conditions; a sibling that wants a beginning can cut it off itself.
+            Ok(Got::Pass(response))
+                if visit.method == Method::GET && (!has_conditions(&visit.headers) || is_beginning(visit)) =>
+            {
                 self.relay(visit, *response, Told::Passed("uri-miss"))
             }
             Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, "bypass").await,
-            Err(error) => unreachable(&error),
+            Err(error) => unreachable(visit, &error),
         }
     }
 
     fn serve(&self, visit: &Visit, object: &Arc<Object>, fresh: &Freshness, told: Told) -> Response<Outgoing> {
-        let asked = Asked { method: &visit.method, headers: &visit.headers };
+        let asked = Asked { method: &visit.method, headers: &visit.headers, near: visit.near, given: None };
         let response = answer(&self.engine, object, &asked, fresh, self.meter(visit));
         self.signed(response, told, Some(fresh))
     }
@@ -190,9 +218,9 @@ impl Handler {
     /// Sends a request on as it is, and its answer back.
     async fn pass(&self, visit: &Visit, why: &'static str) -> Response<Outgoing> {
         let ask = ask(visit);
-        match self.engine.sources.fetch(&ask, None).await {
+        match self.engine.sources.fetch(&ask, Part::AsAsked, None).await {
             Ok(fetched) => self.relay(visit, fetched.response, Told::Passed(why)),
-            Err(error) => unreachable(&error),
+            Err(error) => unreachable(visit, &error),
         }
     }
 
@@ -205,7 +233,8 @@ impl Handler {
         };
         let response = match self.engine.sources.pass(&ask(visit), upload).await {
             Ok(response) => response,
-            Err(error) => return unreachable(&error),
+            Err(FetchError::Impossible) => return text(StatusCode::METHOD_NOT_ALLOWED, "nothing can be changed here"),
+            Err(error) => return unreachable(visit, &error),
         };
         let safe = matches!(visit.method, Method::OPTIONS);
         if !safe && (response.status().is_success() || response.status().is_redirection()) {
@@ -221,9 +250,17 @@ impl Handler {
     }
 
     fn relay(&self, visit: &Visit, response: Response<Incoming>, told: Told) -> Response<Outgoing> {
+        // A source that tells by this that what is behind it is down; other edges have to hear it themselves.
+        let is_down = [502, 503, 504].contains(&response.status().as_u16());
+        if is_down && !visit.near && [Method::GET, Method::HEAD].contains(&visit.method) {
+            return self.signed(splash(&visit.method, &visit.headers), told, None);
+        }
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers);
+        if !visit.near {
+            strip_tags(&mut headers);
+        }
         let body =
             if visit.method == Method::HEAD { Outgoing::empty() } else { Outgoing::incoming(body, self.meter(visit)) };
         self.signed(plain(parts.status, headers, body), told, None)
@@ -252,16 +289,6 @@ impl Handler {
             headers.append(header::VIA, value);
         }
         response
-    }
-
-    fn is_blocked(&self, headers: &HeaderMap) -> bool {
-        let Some(referer) = headers.get(header::REFERER).and_then(|referer| referer.to_str().ok()) else {
-            return false;
-        };
-        let Some(host) = referer.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#', ':']).next()) else {
-            return false;
-        };
-        self.block_referers.iter().any(|pattern| matches_host(pattern, host))
     }
 }
 
@@ -336,6 +363,15 @@ fn has_conditions(headers: &HeaderMap) -> bool {
     CONDITIONS.iter().any(|name| headers.contains_key(name))
 }
 
+/// Whether another edge wants the beginning, and nothing else.
+fn is_beginning(visit: &Visit) -> bool {
+    let range = visit.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let others = CONDITIONS.iter().filter(|name| **name != header::RANGE);
+    visit.near
+        && range.is_some_and(|range| range.starts_with("bytes=0-") && !range.contains(','))
+        && !others.into_iter().any(|name| visit.headers.contains_key(name))
+}
+
 /// The same for the whole of it: what is kept is for all.
 fn want(visit: &Visit) -> Want {
     let mut ask = ask(visit);
@@ -349,12 +385,19 @@ fn want(visit: &Visit) -> Want {
         crate::http::Ranges::Some(list) if !field.is_some_and(|field| field.contains("=-")) => list[0].start,
         _ => 0,
     };
-    Want { name: name(&visit.host, &visit.target), ask, start }
+    // Where its end alone is wanted, and nothing else depends on what it is.
+    let last = field.and_then(|field| field.strip_prefix("bytes=-")?.parse().ok());
+    let last = last.filter(|count| *count > 0 && !visit.headers.contains_key(header::IF_RANGE));
+    Want { name: name(&visit.host, &visit.target), ask, start, last, near: visit.near }
 }
 
-fn unreachable(error: &FetchError) -> Response<Outgoing> {
+/// What there is to say where no source answers and nothing stale is left.
+fn unreachable(visit: &Visit, error: &FetchError) -> Response<Outgoing> {
+    if matches!(error, FetchError::Impossible) {
+        return text(StatusCode::NOT_FOUND, "there is nothing here");
+    }
     tracing::warn!(%error, "nothing to answer with");
-    text(StatusCode::BAD_GATEWAY, "the source does not answer")
+    splash(&visit.method, &visit.headers)
 }
 
 /// What follows on this connection is not to be trusted.

@@ -9,6 +9,7 @@ mod journal;
 mod key;
 mod meta;
 mod open;
+mod purges;
 mod queue;
 mod scan;
 
@@ -27,6 +28,7 @@ use journal::{Change, Journal};
 pub use key::Key;
 pub use meta::Meta;
 use open::OpenFiles;
+pub use purges::Purges;
 
 use crate::clock;
 
@@ -127,6 +129,7 @@ pub struct Store {
     options: Options,
     inner: Mutex<Inner>,
     open: OpenFiles,
+    purges: Purges,
     /// Names this process's unfinished files.
     token: u64,
     full_until: AtomicU64,
@@ -171,6 +174,7 @@ impl Store {
         Ok(Self {
             inner: Mutex::new(Inner { index, journal, pending: 0 }),
             open: OpenFiles::default(),
+            purges: Purges::open(folder),
             token: random(),
             full_until: AtomicU64::new(0),
             scanning: AtomicBool::new(!clean),
@@ -506,6 +510,12 @@ impl Store {
 
     fn pause(&self) {
         self.full_until.store(clock::unix_seconds() + FULL_PAUSE, Ordering::Relaxed);
+    }
+
+    /// What was purged by key.
+    #[must_use]
+    pub fn purges(&self) -> &Purges {
+        &self.purges
     }
 
     /// What is in it, and what happened.

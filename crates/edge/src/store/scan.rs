@@ -10,6 +10,7 @@ use super::file::ObjectFile;
 use super::index::generation_of;
 use super::journal::{self, Change};
 use super::key::Key;
+use super::meta::Meta;
 use super::{Store, short_time};
 use crate::clock;
 
@@ -92,6 +93,29 @@ impl Store {
             inner.journal.write(Change::Fill { key, slice });
         }
         Some(generation)
+    }
+
+    /// Gives back what purged objects take. `is_purged` knows them by their heads.
+    pub fn sweep(&self, is_purged: impl Fn(&Meta) -> bool) {
+        if !self.purges.take_unswept() {
+            return;
+        }
+        let known: Vec<Key> = {
+            let inner = self.inner();
+            inner.index.live().map(|slot| inner.index.entry(slot).key).collect()
+        };
+        let mut swept = 0_u64;
+        for key in known {
+            if let Ok((file, meta)) = ObjectFile::open(&self.path(key), key)
+                && is_purged(&meta)
+            {
+                self.forget(key, generation_of(file.seed()));
+                swept += 1;
+            }
+        }
+        if swept > 0 {
+            tracing::info!(swept, "removed purged objects from the disk");
+        }
     }
 
     /// What is due every minute or so: inactive objects go, a long journal becomes a snapshot.

@@ -16,15 +16,7 @@ fn options(folder: &Path, max_size: u64) -> Options {
 }
 
 fn meta(name: &str) -> Meta {
-    Meta {
-        name: name.into(),
-        status: 200,
-        headers: vec![],
-        requested: 1,
-        received: 1,
-        varies: Vec::new(),
-        purged: false,
-    }
+    Meta { name: name.into(), status: 200, headers: vec![], requested: 1, received: 1, varies: Vec::new(), purges: 0 }
 }
 
 fn slice(number: u32, fill: u8, length: usize) -> Vec<u8> {

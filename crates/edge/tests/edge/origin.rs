@@ -129,15 +129,19 @@ impl Origin {
     }
 }
 
-/// A byte of the object at `target`.
-fn byte(target: &str, version: u64, at: u64) -> u8 {
-    let seed = target.bytes().fold(version, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    ((at.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed.wrapping_mul(0xff51_afd7_ed55_8ccd)) >> 40) as u8
-}
-
-/// These bytes of the object at `target`.
+/// These bytes of the object at `target`. Eight at a time: there are many of them.
 pub(crate) fn body(target: &str, version: u64, range: std::ops::Range<u64>) -> Vec<u8> {
-    range.map(|at| byte(target, version, at)).collect()
+    let seed = target.bytes().fold(version, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let seed = seed.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let (first, last) = (range.start / 8, range.end.div_ceil(8));
+    let mut bytes = Vec::with_capacity(usize::try_from((last - first) * 8).unwrap());
+    for word in first..last {
+        let mixed = (word.wrapping_add(seed)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        bytes.extend_from_slice(&(mixed ^ mixed >> 29).to_le_bytes());
+    }
+    bytes.truncate(usize::try_from(range.end - first * 8).unwrap());
+    bytes.drain(..usize::try_from(range.start - first * 8).unwrap());
+    bytes
 }
 
 async fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
