@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::Uri;
@@ -106,6 +107,7 @@ impl Edge {
             token: config.node.token.clone(),
             load: load.clone(),
             engine: engine.clone(),
+            purges: AtomicU64::new(0),
         });
         let handler = Arc::new(Handler {
             node: config.node.name.clone(),

@@ -203,6 +203,14 @@ impl Sources {
         }
     }
 
+    /// Sends this to each of the siblings, and gives what became of it.
+    pub async fn tell_siblings(&self, path: &str, token: &str, body: &str) -> Vec<(String, Result<(), String>)> {
+        match &self.siblings {
+            Some(siblings) => siblings.tell(path, token, body).await,
+            None => Vec::new(),
+        }
+    }
+
     /// Whether a sibling fetches this part of an object for the fleet.
     #[must_use]
     pub fn is_elsewhere(&self, name: &str, offset: u64) -> bool {

@@ -9,6 +9,7 @@
 //! ```
 
 mod bring;
+mod inspect;
 mod object;
 mod pending;
 mod purge;

@@ -10,7 +10,7 @@ mod tags;
 
 pub use conditional::{Answer, answer_to, if_range_holds, same_generation, strong_validator};
 pub use directives::Directives;
-pub use freshness::{Freshness, Rules, freshness, may_store};
+pub use freshness::{Freshness, Rules, freshness, lifetime_reason, may_store};
 pub use head::Head;
 pub use hops::{Hops, hops, strip_hop_by_hop};
 pub use range::{Ranges, parse_content_range, ranges};

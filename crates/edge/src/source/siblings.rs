@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use bytes::Bytes;
+use http::{Method, Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 
-use super::{Source, SourceOptions};
+use super::{Source, SourceOptions, chain};
 use crate::clock;
 
 /// What of an object has an owner of its own. Slices are at most as long.
@@ -81,6 +82,32 @@ impl Siblings {
                 }
             }
         }
+    }
+
+    /// Posts this to each of the others.
+    pub(super) async fn tell(&self, path: &str, token: &str, body: &str) -> Vec<(String, Result<(), String>)> {
+        let mut told = Vec::new();
+        for at in (0..self.well.len()).filter(|at| Some(*at) != self.own) {
+            let member = base(&self.source.options.urls[at]);
+            let posted = self.post(&member, path, token, body);
+            let answer = match tokio::time::timeout(PATIENCE * 5, posted).await {
+                Ok(answer) => answer,
+                Err(_) => Err("it does not answer".to_owned()),
+            };
+            told.push((member, answer));
+        }
+        told
+    }
+
+    async fn post(&self, member: &str, path: &str, token: &str, body: &str) -> Result<(), String> {
+        let body = Full::new(Bytes::copy_from_slice(body.as_bytes())).map_err(|never| match never {}).boxed_unsync();
+        let request = Request::post(format!("{member}{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(body)
+            .map_err(|error| error.to_string())?;
+        let response = self.source.client.request(request).await.map_err(|error| chain(&error))?;
+        let status = response.status();
+        status.is_success().then_some(()).ok_or_else(|| format!("it answers {status}"))
     }
 
     /// Whether it can fetch for others. One that is busy can: what it owns is what others do not have.

@@ -14,6 +14,7 @@ mod queue;
 mod scan;
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
@@ -239,6 +240,39 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// The same without it being a use, and when it was last asked for, in seconds since 1970.
+    #[must_use]
+    pub fn peek(&self, key: Key) -> Option<(Arc<Stored>, u32)> {
+        let (generation, seen) = {
+            let inner = self.inner();
+            let entry = inner.index.entry(inner.index.find(key)?);
+            (entry.generation(), entry.seen)
+        };
+        let (file, meta) = ObjectFile::open(&self.path(key), key).ok()?;
+        (generation_of(file.seed()) == generation).then(|| (Arc::new(Stored::new(key, file, meta)), seen))
+    }
+
+    /// Which slices of it are here.
+    #[must_use]
+    pub fn present(&self, stored: &Stored) -> Vec<Range<u32>> {
+        let inner = self.inner();
+        let Some(slot) = self.slot_of(&inner, stored) else { return Vec::new() };
+        let mut ranges: Vec<Range<u32>> = Vec::new();
+        for slice in (0..stored.layout().slices()).filter(|slice| inner.index.is_present(slot, *slice)) {
+            match ranges.last_mut() {
+                Some(last) if last.end == slice => last.end += 1,
+                _ => ranges.push(slice..slice + 1),
+            }
+        }
+        ranges
+    }
+
+    /// Whether nothing is stored at the moment, as the disk was full or failed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        clock::unix_seconds() < self.full_until.load(Ordering::Relaxed)
     }
 
     /// Whether this is still what is stored under its key. Asking counts as asking for the object.
