@@ -46,7 +46,7 @@ impl Engine {
             });
             let other = match live.get(&key) {
                 Some(Live::Object(object)) => object.upgrade().is_some_and(|object| {
-                    !object.is_replaced() && old.object().is_none_or(|old| !Arc::ptr_eq(old, &object))
+                    self.is_good(&object) && old.object().is_none_or(|old| !Arc::ptr_eq(old, &object))
                 }),
                 _ => false,
             };

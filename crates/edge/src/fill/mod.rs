@@ -183,8 +183,13 @@ impl Engine {
             Some(Live::Object(object)) => object.upgrade(),
             Some(Live::Pending { .. }) | None => None,
         };
-        if let Some(object) = live.filter(|object| self.is_good(object)) {
-            return Some(object);
+        if let Some(object) = live {
+            if self.is_good(&object) {
+                return Some(object);
+            }
+            if self.is_purged(&object) {
+                self.drop_generation(&object);
+            }
         }
         let stored = self.store.lookup(key)?;
         if self.is_purged(&Object::of(stored.clone(), want.ask.clone())) {

@@ -130,8 +130,8 @@ impl Load {
     }
 
     /// Sets the brownout step, for so long. Whose pages are refused is decided when it rises, and holds until it has
-    /// ended: who is refused sends nothing any more by which it could be chosen again. A page of one of the fleet's own
-    /// names, `own`, is never refused.
+    /// ended: nothing goes out any more for who is refused, by which it could be chosen again. Pages of the sites that
+    /// are served, and of `own`, are never refused.
     pub fn shed(&self, step: u8, duration: Duration, own: &str) {
         let before = self.shed_step();
         let mut refused = self.refused.lock().expect("no thread panics while it holds this");
@@ -139,9 +139,14 @@ impl Load {
             refused.clear();
         }
         if step >= REFUSING && before < REFUSING {
-            let all: u64 = self.top.heaviest(Kind::Object, usize::MAX).iter().map(|heavy| heavy.bps).sum();
-            let heaviest = self.top.heaviest(Kind::Referer, REFUSED + 1).into_iter();
-            let worth = |heavy: &Heavy| heavy.name != own && heavy.bps.saturating_mul(100) >= all * WORTH_PERCENT;
+            let objects = self.top.heaviest(Kind::Object, usize::MAX);
+            let all: u64 = objects.iter().map(|heavy| heavy.bps).sum();
+            let sites: BTreeSet<&str> = objects.iter().filter_map(|heavy| heavy.name.split('/').next()).collect();
+            let heaviest = self.top.heaviest(Kind::Referer, usize::MAX).into_iter();
+            let worth = |heavy: &Heavy| {
+                let is_own = heavy.name == own || sites.contains(heavy.name.as_str());
+                !is_own && heavy.bps.saturating_mul(100) >= all * WORTH_PERCENT
+            };
             refused.extend(heaviest.filter(worth).take(REFUSED).map(|heavy| heavy.name));
             if !refused.is_empty() {
                 tracing::warn!(referers = ?refused, "refusing the pages that most is sent for");
