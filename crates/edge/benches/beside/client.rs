@@ -71,7 +71,8 @@ impl Requests {
         let script = folder.join("requests.lua");
         let mut text = String::from("local list = {\n");
         for (path, range) in &self.0 {
-            let field = range.map_or(String::new(), |(start, end)| format!("[\"Range\"]=\"bytes={start}-{}\"", end - 1));
+            let field =
+                range.map_or(String::new(), |(start, end)| format!("[\"Range\"]=\"bytes={start}-{}\"", end - 1));
             text.push_str(&format!("{{\"{path}\",{{{field}}}}},\n"));
         }
         text.push_str(

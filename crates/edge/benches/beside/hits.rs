@@ -81,8 +81,13 @@ fn works() -> Vec<Work> {
             .map(|start| (format!("/{}/video", 256 * MIB), Some((start, start + MIB))))
             .collect(),
     );
-    let work = |name, secure, connections, requests: &Requests, measure, aim| {
-        Work { name, secure, connections, requests: requests.clone(), measure, aim }
+    let work = |name, secure, connections, requests: &Requests, measure, aim| Work {
+        name,
+        secure,
+        connections,
+        requests: requests.clone(),
+        measure,
+        aim,
     };
     let (tiny, small, large) = (whole(1024, 1000), whole(64 << 10, 200), whole(8 * MIB, 16));
     vec![

@@ -71,7 +71,12 @@ fn address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], ports::free()))
 }
 
-fn start(name: &'static str, mut command: Command, http: SocketAddr, https: Option<SocketAddr>) -> Result<Server, String> {
+fn start(
+    name: &'static str,
+    mut command: Command,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+) -> Result<Server, String> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut guard = Guard::start(&mut command).map_err(|error| error.to_string())?;
     let listens = wait_until(Duration::from_secs(60), || {

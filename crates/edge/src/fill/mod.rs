@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use object::{Object, ReadError};
 use pending::PendingGuard;
-pub use reader::Reader;
+pub use reader::{Part, Reader};
 use remember::{Recent, Remembered};
 use variant::variant;
 
@@ -134,6 +134,16 @@ impl Engine {
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<Key, Live>> {
         self.live.lock().expect("no thread panics while it holds this")
+    }
+
+    /// What is open already under this name and has no variants, fresh or not.
+    #[must_use]
+    pub fn find_open(&self, name: &str) -> Option<Arc<Object>> {
+        let object = match self.live().get(&Key::of(name)) {
+            Some(Live::Object(object)) => object.upgrade()?,
+            Some(Live::Pending(_)) | None => return None,
+        };
+        (object.head().varies.is_empty() && self.is_good(&object)).then_some(object)
     }
 
     /// What is here, fresh or not, without asking any source.

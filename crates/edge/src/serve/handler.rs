@@ -13,6 +13,7 @@ use hyper::body::{Body, Incoming};
 use super::answer::{Asked, answer, insert, plain, text};
 use super::body::{Meter, Outgoing};
 use super::control::Control;
+use super::wire::Lane;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
 use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop};
@@ -51,6 +52,7 @@ struct Visit {
     headers: HeaderMap,
     client: IpAddr,
     secure: bool,
+    lane: Option<Lane>,
 }
 
 /// What `Cache-Status` tells (RFC 9211).
@@ -66,8 +68,14 @@ enum Told {
 }
 
 impl Handler {
-    /// Answers `request` of `client`; `secure` if it came over TLS.
-    pub async fn handle(&self, request: Request<Incoming>, client: IpAddr, secure: bool) -> Response<Outgoing> {
+    /// Answers `request` of `client`; `secure` if it came over TLS. With a lane, bodies may go over it.
+    pub(super) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+        secure: bool,
+        lane: Option<Lane>,
+    ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
         let Some(host) = site(&parts.uri, &parts.headers) else {
             return closing(text(StatusCode::BAD_REQUEST, "one valid Host is needed"));
@@ -84,7 +92,7 @@ impl Handler {
         if self.is_blocked(&parts.headers) {
             return closing(text(StatusCode::FORBIDDEN, "not from there"));
         }
-        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure };
+        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure, lane };
         match visit.method {
             Method::GET | Method::HEAD if !body.is_end_stream() => {
                 // A body here means nothing, and whoever counts it differently can hide a request in it.
@@ -102,11 +110,18 @@ impl Handler {
 
     fn meter(&self, visit: &Visit) -> Meter {
         let limiter = (!self.siblings.contains(&visit.client)).then(|| self.limiter.clone());
-        Meter { load: self.load.clone(), limiter, client: visit.client }
+        Meter { load: self.load.clone(), limiter, client: visit.client, lane: visit.lane.clone() }
     }
 
     /// GET and HEAD.
     async fn read(&self, visit: &Visit) -> Response<Outgoing> {
+        // Most of the time there is nothing to ask anybody.
+        if let Some(object) = self.engine.find_open(&name(&visit.host, &visit.target)) {
+            let fresh = self.freshness(&object);
+            if fresh.is_fresh() {
+                return self.hit(visit, &object, &fresh, Told::Hit);
+            }
+        }
         let want = want(visit);
         let Some(object) = self.engine.find(&want) else {
             if Directives::of(&visit.headers, header::CACHE_CONTROL).only_if_cached {

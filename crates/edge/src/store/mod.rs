@@ -11,7 +11,9 @@ mod meta;
 mod open;
 mod queue;
 mod scan;
+mod span;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,6 +29,8 @@ use journal::{Change, Journal};
 pub use key::Key;
 pub use meta::Meta;
 use open::OpenFiles;
+use span::Pins;
+pub use span::{Cold, Span};
 
 use crate::clock;
 
@@ -79,6 +83,7 @@ pub struct Stored {
     replaced: AtomicBool,
     /// Since the table of open files looked last.
     used: AtomicBool,
+    pins: Pins,
 }
 
 impl Stored {
@@ -89,6 +94,7 @@ impl Stored {
             meta: RwLock::new(Arc::new(meta)),
             replaced: AtomicBool::new(false),
             used: AtomicBool::new(true),
+            pins: Pins::default(),
         }
     }
 
@@ -146,6 +152,8 @@ struct Inner {
     journal: Journal,
     /// Room that is being written into.
     pending: u64,
+    /// Slices whose room is being given back: until that is done, nothing is written there.
+    leaving: BTreeSet<(Key, u32)>,
 }
 
 impl Store {
@@ -169,7 +177,7 @@ impl Store {
         let (journal, index) = Journal::open(folder, short_time(clock::unix_seconds()))?;
         let clean = std::fs::remove_file(folder.join("clean")).is_ok();
         Ok(Self {
-            inner: Mutex::new(Inner { index, journal, pending: 0 }),
+            inner: Mutex::new(Inner { index, journal, pending: 0, leaving: BTreeSet::new() }),
             open: OpenFiles::default(),
             token: random(),
             full_until: AtomicU64::new(0),
@@ -317,8 +325,14 @@ impl Store {
         if clock::unix_seconds() < self.full_until.load(Ordering::Relaxed) {
             return Err(io::Error::other("the disk was full a moment ago"));
         }
-        if self.slot_of(&self.inner(), stored).is_none() {
-            return Err(io::Error::other("the object has been replaced"));
+        {
+            let inner = self.inner();
+            if self.slot_of(&inner, stored).is_none() {
+                return Err(io::Error::other("the object has been replaced"));
+            }
+            if inner.leaving.contains(&(stored.key, slice)) {
+                return Err(io::Error::other("the slice is being given up"));
+            }
         }
         let cost = stored.layout().slice_cost(slice);
         let reserved = self.reserve(cost);
@@ -453,7 +467,7 @@ impl Store {
                     break true;
                 }
                 let before = inner.index.bytes();
-                let Some(victim) = inner.index.evict() else { break fits };
+                let Some(victim) = inner.index.evict(|key, slice| self.open.is_pinned(key, slice)) else { break fits };
                 to_free = to_free.saturating_sub(before - inner.index.bytes());
                 self.note_eviction(&mut inner, victim);
                 evicted.push(victim);
@@ -461,6 +475,7 @@ impl Store {
         };
         for victim in evicted.iter().filter(|victim| !victim.last) {
             self.punch(victim);
+            self.inner().leaving.remove(&(victim.key, victim.slice));
         }
         self.evictions.fetch_add(evicted.len() as u64, Ordering::Relaxed);
         if !fits || (missing > 0 && self.free() < floor) {
@@ -486,6 +501,7 @@ impl Store {
             let _ = std::fs::remove_file(self.path(victim.key));
         } else {
             inner.journal.write(Change::Clear { key: victim.key, slice: victim.slice });
+            inner.leaving.insert((victim.key, victim.slice));
         }
     }
 
