@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 pub use object::{Object, ReadError};
-pub use reader::Reader;
+pub use reader::{Part, Reader};
 use remember::{Recent, Remembered};
 use variant::variant;
 
@@ -166,6 +166,16 @@ impl Engine {
         self.live.lock().expect("no thread panics while it holds this")
     }
 
+    /// What is open already under this name and has no variants, fresh or not.
+    #[must_use]
+    pub fn find_open(&self, name: &str) -> Option<Arc<Object>> {
+        let object = match self.live().get(&Key::of(name)) {
+            Some(Live::Object(object)) => object.upgrade()?,
+            Some(Live::Pending { .. }) | None => return None,
+        };
+        (object.head().varies.is_empty() && self.is_good(&object)).then_some(object)
+    }
+
     /// What is here, fresh or not, without asking any source.
     #[must_use]
     pub fn find(&self, want: &Want) -> Option<Arc<Object>> {
@@ -254,6 +264,12 @@ impl Engine {
             Some(got) => Ok(got),
             None => self.get(want).await,
         }
+    }
+
+    /// Whether only a small beginning of it is here, of which more may have to be asked for.
+    #[must_use]
+    pub fn is_beginning(&self, object: &Object) -> bool {
+        object.beginning(&self.store, u64::MAX).is_some()
     }
 
     /// Where only a beginning of `object` is here, and more of it is wanted, asks the sources for what is missing before

@@ -14,12 +14,16 @@ use tokio::sync::Notify;
 
 use crate::http::Head;
 use crate::source::Ask;
-use crate::store::{Key, Read, Store, Stored};
+use crate::store::{Key, Read, Span, Store, Stored};
 
 /// A stream that is at most so many slices before the one that is wanted is waited for.
 const NEAR: u64 = 2;
 /// At most this much is given out at once: what the nearer caches of a CPU hold between reading and sending.
 const PIECE: u64 = 64 << 10;
+/// As much at once where it is not read before it is sent.
+const SPAN: u64 = 256 << 10;
+/// What is shorter is read: to send it from the file costs more than to copy it.
+const SHORT: u64 = 16 << 10;
 /// How many streams may fail one after the other, without a byte, before readers are told.
 const TRIES: u32 = 3;
 /// Streams of one object at a time. Who needs another waits until one has brought what its readers need for now.
@@ -126,6 +130,8 @@ impl Kept {
 pub(super) enum Step {
     /// Give this out.
     Bytes(Bytes),
+    /// Give this out, which nobody has read into memory.
+    Span(Span),
     /// There is no more.
     End,
     /// Read from the disk, with patience.
@@ -247,7 +253,8 @@ impl Object {
     }
 
     /// What the reader at `offset` does next. One that reads for a sibling (`near`) does not wait for what comes by way of
-    /// a sibling: two who wait for each other would wait for ever.
+    /// a sibling: two who wait for each other would wait for ever. With `spans` it can take
+    /// places in a file for bytes.
     pub(super) fn step(
         &self,
         store: &Store,
@@ -255,6 +262,7 @@ impl Object {
         near: bool,
         offset: u64,
         end: Option<u64>,
+        spans: bool,
     ) -> Result<Step, ReadError> {
         let mut state = self.state();
         let Some(end) = state.length.map(|length| end.map_or(length, |end| end.min(length))).or(end) else {
@@ -272,6 +280,12 @@ impl Object {
         let error = state.error.clone();
         drop(state);
         if let Some(stored) = self.stored() {
+            if spans
+                && end - offset > SHORT
+                && let Some(span) = store.span(stored, offset, SPAN.min(end - offset))
+            {
+                return Ok(Step::Span(span));
+            }
             match store.read(stored, offset, PIECE.min(end - offset), false) {
                 Ok(Some(Read::Bytes(bytes))) => return Ok(Step::Bytes(bytes)),
                 Ok(Some(Read::WouldBlock)) => return Ok(Step::Disk),

@@ -8,7 +8,16 @@ use bytes::Bytes;
 use super::Engine;
 use super::object::{Object, ReadError, Step};
 use super::segment;
-use crate::store::Read;
+use crate::store::{Read, Span};
+
+/// What a reader gives out.
+#[derive(Debug)]
+pub enum Part {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Bytes in a file.
+    Span(Span),
+}
 
 /// Gives out the bytes of a range in their order. Where they are not here they are fetched, for all who wait.
 #[derive(Debug)]
@@ -22,14 +31,16 @@ pub struct Reader {
     near: bool,
     /// The slice that was last noted as wanted.
     touched: Option<u64>,
+    /// Whether it may give out spans.
+    spans: bool,
 }
 
 impl Reader {
-    /// From `offset` to `end`, or to the end of the object.
+    /// From `offset` to `end`, or to the end of the object. With `spans` it gives out places in files as well.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, object: Arc<Object>, offset: u64, end: Option<u64>) -> Self {
+    pub fn new(engine: Arc<Engine>, object: Arc<Object>, offset: u64, end: Option<u64>, spans: bool) -> Self {
         let number = object.add_reader(offset);
-        Self { engine, object, number, offset, end, near: false, touched: None }
+        Self { engine, object, number, offset, end, near: false, touched: None, spans }
     }
 
     /// The same for a sibling, if `near` is set: what is missing is then asked of no sibling.
@@ -46,12 +57,10 @@ impl Reader {
     }
 
     /// What is at hand, without waiting. `None`: [`Reader::next`] has to be asked.
-    pub fn try_next(&mut self) -> Option<Result<Option<Bytes>, ReadError>> {
-        match self.object.step(&self.engine.store, self.number, self.near, self.offset, self.end) {
-            Ok(Step::Bytes(bytes)) => {
-                self.advance(&bytes);
-                Some(Ok(Some(bytes)))
-            }
+    pub fn try_next(&mut self) -> Option<Result<Option<Part>, ReadError>> {
+        match self.object.step(&self.engine.store, self.number, self.near, self.offset, self.end, self.spans) {
+            Ok(Step::Bytes(bytes)) => Some(Ok(Some(self.give(bytes)))),
+            Ok(Step::Span(span)) => Some(Ok(Some(self.give_span(span)))),
             Ok(Step::End) => Some(Ok(None)),
             Ok(Step::Disk | Step::Wait | Step::Begin(_)) => None,
             Err(error) => Some(Err(error)),
@@ -63,23 +72,20 @@ impl Reader {
     /// # Errors
     ///
     /// When the rest cannot be had.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+    pub async fn next(&mut self) -> Result<Option<Part>, ReadError> {
         let object = self.object.clone();
         loop {
             let woken = object.wake.notified();
             tokio::pin!(woken);
             // Before looking, so that nothing which comes in between is missed.
             woken.as_mut().enable();
-            match object.step(&self.engine.store, self.number, self.near, self.offset, self.end)? {
-                Step::Bytes(bytes) => {
-                    self.advance(&bytes);
-                    return Ok(Some(bytes));
-                }
+            match object.step(&self.engine.store, self.number, self.near, self.offset, self.end, self.spans)? {
+                Step::Bytes(bytes) => return Ok(Some(self.give(bytes))),
+                Step::Span(span) => return Ok(Some(self.give_span(span))),
                 Step::End => return Ok(None),
                 Step::Disk => {
                     if let Some(bytes) = self.read_patiently().await? {
-                        self.advance(&bytes);
-                        return Ok(Some(bytes));
+                        return Ok(Some(self.give(bytes)));
                     }
                 }
                 Step::Begin(position) => segment::begin(&self.engine, &object, position, self.near),
@@ -106,7 +112,17 @@ impl Reader {
         }
     }
 
-    fn advance(&mut self, bytes: &Bytes) {
+    fn give(&mut self, bytes: Bytes) -> Part {
+        self.advance(bytes.len());
+        Part::Bytes(bytes)
+    }
+
+    fn give_span(&mut self, span: Span) -> Part {
+        self.advance(span.left());
+        Part::Span(span)
+    }
+
+    fn advance(&mut self, bytes: usize) {
         let slice = self.offset >> self.object.slice_log2;
         if self.touched != Some(slice) {
             self.touched = Some(slice);
@@ -114,7 +130,7 @@ impl Reader {
                 self.engine.store.touch(stored, u32::try_from(slice).unwrap_or(u32::MAX));
             }
         }
-        self.offset += bytes.len() as u64;
+        self.offset += bytes as u64;
     }
 }
 

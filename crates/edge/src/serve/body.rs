@@ -13,13 +13,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use crate::fill::{Engine, Object, ReadError, Reader};
+use super::wire::Lane;
+use crate::fill::{Engine, Object, Part, ReadError, Reader};
 use crate::load::{Limiter, Load};
 
 /// What a body may fail with.
 pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-type Reading = Pin<Box<dyn Future<Output = (Box<Reader>, Result<Option<Bytes>, ReadError>)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Box<Reader>, Result<Option<Part>, ReadError>)> + Send>>;
 
 /// A piece of a body that consists of several.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(super) struct Meter {
     pub(super) near: bool,
     /// The host of the page that it is for.
     pub(super) referer: Option<HeaderValue>,
+    /// Where the connection takes places in files for bytes.
+    pub(super) lane: Option<Lane>,
 }
 
 impl Meter {
@@ -120,7 +123,7 @@ impl Outgoing {
 }
 
 impl Source {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    fn poll(&mut self, context: &mut Context<'_>, lane: Option<&Lane>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Self::Incoming(body) => loop {
@@ -141,7 +144,8 @@ impl Source {
                         None => return Poll::Ready(None),
                         Some(Piece::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
                         Some(Piece::Range(start, end)) => {
-                            let reader = Reader::new(engine.clone(), object.clone(), start, end).near(*near);
+                            let reader =
+                                Reader::new(engine.clone(), object.clone(), start, end, lane.is_some()).near(*near);
                             *state = State::Reading(Box::new(reader));
                             continue;
                         }
@@ -166,8 +170,13 @@ impl Source {
                     },
                 };
                 match result {
-                    (reader, Ok(Some(bytes))) => {
+                    (reader, Ok(Some(part))) => {
                         *state = State::Reading(reader);
+                        let bytes = match (part, lane) {
+                            (Part::Bytes(bytes), _) => bytes,
+                            (Part::Span(span), Some(lane)) => lane.stand_in(span),
+                            (Part::Span(_), None) => unreachable!("no reader without a lane gives spans"),
+                        };
                         return Poll::Ready(Some(Ok(bytes)));
                     }
                     (_, Ok(None)) => {}
@@ -193,7 +202,8 @@ impl Body for Outgoing {
             }
             this.waiting = None;
         }
-        match this.source.poll(context) {
+        let lane = this.meter.as_ref().and_then(|meter| meter.lane.as_ref());
+        match this.source.poll(context, lane) {
             Poll::Ready(Some(Ok(bytes))) => {
                 let sent = bytes.len() as u64;
                 this.length = this.length.map(|length| length.saturating_sub(sent));

@@ -13,6 +13,7 @@ use hyper::body::{Body, Incoming};
 use super::answer::{Asked, answer, insert, plain, splash, text};
 use super::body::{Meter, Outgoing, referer_host};
 use super::control::Control;
+use super::wire::Lane;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
 use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop, strip_tags};
@@ -53,6 +54,7 @@ struct Visit {
     secure: bool,
     /// It came from another edge of the fleet.
     near: bool,
+    lane: Option<Lane>,
 }
 
 /// What `Cache-Status` tells (RFC 9211).
@@ -68,8 +70,14 @@ enum Told {
 }
 
 impl Handler {
-    /// Answers `request` of `client`; `secure` if it came over TLS.
-    pub async fn handle(&self, request: Request<Incoming>, client: IpAddr, secure: bool) -> Response<Outgoing> {
+    /// Answers `request` of `client`; `secure` if it came over TLS. With a lane, bodies may go over it.
+    pub(super) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+        secure: bool,
+        lane: Option<Lane>,
+    ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
         let Some(host) = site(&parts.uri, &parts.headers) else {
             return closing(text(StatusCode::BAD_REQUEST, "one valid Host is needed"));
@@ -94,7 +102,7 @@ impl Handler {
             }
         }
         let near = seen.fleet > 0;
-        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure, near };
+        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure, near, lane };
         match visit.method {
             Method::GET | Method::HEAD if !body.is_end_stream() => {
                 // A body here means nothing, and whoever counts it differently can hide a request in it.
@@ -116,6 +124,7 @@ impl Handler {
             load: self.load.clone(),
             limiter,
             client: visit.client,
+            lane: visit.lane.clone(),
             near: visit.near,
             referer: visit.headers.get(header::REFERER).cloned(),
         }
@@ -123,6 +132,13 @@ impl Handler {
 
     /// GET and HEAD.
     async fn read(&self, visit: &Visit) -> Response<Outgoing> {
+        // Most of the time there is nothing to ask anybody.
+        if let Some(object) = self.engine.find_open(&name(&visit.host, &visit.target)) {
+            let fresh = self.freshness(&object);
+            if fresh.is_fresh() && !self.engine.is_beginning(&object) {
+                return self.hit(visit, &object, &fresh, Told::Hit);
+            }
+        }
         let want = want(visit);
         let Some(object) = self.engine.find(&want) else {
             if Directives::of(&visit.headers, header::CACHE_CONTROL).only_if_cached {

@@ -5,6 +5,7 @@ mod body;
 mod control;
 mod handler;
 mod tls;
+mod wire;
 
 use std::convert::Infallible;
 use std::io;
@@ -22,17 +23,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 pub use tls::{Certificates, TlsError, client_config, server_config};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use wire::{Lane, Wire};
 
 /// To send a request's head, and for a TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is under way when the end is near may take so long.
 const DRAIN: Duration = Duration::from_secs(30);
-/// What waits, encrypted, for a client that reads slowly.
-const TLS_BUFFER: usize = 32 << 10;
 /// Of a request's head.
 const LARGEST_HEAD: usize = 64 << 10;
 
@@ -50,6 +49,8 @@ pub async fn serve(listener: Listener, handler: Arc<Handler>, mut end: watch::Re
     let graceful = GracefulShutdown::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(LARGEST_HEAD);
+    // What stands in for a file must reach the wire as it is, and never be copied.
+    builder.http1().writev(true);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(64 << 10).keep_alive_interval(PATIENCE * 3);
     builder.http2().max_concurrent_streams(128).max_send_buf_size(512 << 10);
     let builder = Arc::new(builder);
@@ -73,12 +74,11 @@ pub async fn serve(listener: Listener, handler: Arc<Handler>, mut end: watch::Re
         tokio::spawn(async move {
             let _counted = handler.load.connection();
             match tls {
-                None => connection(&builder, stream, handler, peer, false, watcher).await,
+                None => connection(&builder, Wire::plain(stream), handler, peer, false, watcher).await,
                 Some(config) => {
-                    let handshake =
-                        TlsAcceptor::from(config).accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
+                    let handshake = TlsAcceptor::from(config).accept(stream);
                     if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, handshake).await {
-                        connection(&builder, stream, handler, peer, true, watcher).await;
+                        connection(&builder, Wire::secure(stream), handler, peer, true, watcher).await;
                     }
                 }
             }
@@ -89,20 +89,23 @@ pub async fn serve(listener: Listener, handler: Arc<Handler>, mut end: watch::Re
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn connection(
     builder: &auto::Builder<TokioExecutor>,
-    stream: S,
+    wire: Wire,
     handler: Arc<Handler>,
     peer: SocketAddr,
     secure: bool,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let client = plain_address(peer.ip());
+    let lane = wire.lane();
     let service = service_fn(move |request: Request<Incoming>| {
-        let handler = handler.clone();
+        let (handler, lane) = (handler.clone(), lane.clone());
         async move {
             let version = request.version();
-            let mut response = handler.handle(request, client, secure).await;
+            // The streams of HTTP/2 share a connection, and their bytes are cut into frames.
+            let lane: Option<Lane> = (version <= http::Version::HTTP_11).then_some(lane);
+            let mut response = handler.handle(request, client, secure, lane).await;
             if version == http::Version::HTTP_2 {
                 // Of HTTP/1.1 only.
                 response.headers_mut().remove(header::CONNECTION);
@@ -110,7 +113,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(wire), service);
     // How a client's connection ends is the client's matter.
     let _ = watcher.watch(connection.into_owned()).await;
 }

@@ -256,8 +256,9 @@ impl Index {
         before
     }
 
-    /// Chooses a slice to give up, and forgets it.
-    pub(super) fn evict(&mut self) -> Option<Evicted> {
+    /// Chooses a slice to give up, and forgets it. What is `held` waits for another time.
+    pub(super) fn evict(&mut self, held: impl Fn(Key, u32) -> bool) -> Option<Evicted> {
+        let mut patience = self.queues.small.len() + self.queues.main.len();
         loop {
             let from_small = !self.queues.small.is_empty()
                 && (self.queues.main.is_empty() || self.small_bytes * 10 >= self.small_bytes + self.main_bytes);
@@ -281,6 +282,12 @@ impl Index {
                     self.set_nibble(item.slot, item.slice, bits - 0b0010);
                 }
                 self.queues.main.push_back(item);
+                continue;
+            }
+            if held(key, item.slice) {
+                let queue = if from_small { &mut self.queues.small } else { &mut self.queues.main };
+                queue.push_back(item);
+                patience = patience.checked_sub(1)?;
                 continue;
             }
             self.clear(item.slot, item.slice);

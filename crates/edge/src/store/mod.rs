@@ -12,7 +12,9 @@ mod open;
 mod purges;
 mod queue;
 mod scan;
+mod span;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ pub use key::Key;
 pub use meta::Meta;
 use open::OpenFiles;
 pub use purges::Purges;
+use span::Pins;
+pub use span::{Cold, Span};
 
 use crate::clock;
 
@@ -82,6 +86,7 @@ pub struct Stored {
     replaced: AtomicBool,
     /// Since the table of open files looked last.
     used: AtomicBool,
+    pins: Pins,
 }
 
 impl Stored {
@@ -92,6 +97,7 @@ impl Stored {
             meta: RwLock::new(Arc::new(meta)),
             replaced: AtomicBool::new(false),
             used: AtomicBool::new(true),
+            pins: Pins::default(),
         }
     }
 
@@ -150,6 +156,8 @@ struct Inner {
     journal: Journal,
     /// Room that is being written into.
     pending: u64,
+    /// Slices whose room is being given back: until that is done, nothing is written there.
+    leaving: BTreeSet<(Key, u32)>,
 }
 
 impl Store {
@@ -173,7 +181,7 @@ impl Store {
         let (journal, index) = Journal::open(folder, short_time(clock::unix_seconds()))?;
         let clean = std::fs::remove_file(folder.join("clean")).is_ok();
         Ok(Self {
-            inner: Mutex::new(Inner { index, journal, pending: 0 }),
+            inner: Mutex::new(Inner { index, journal, pending: 0, leaving: BTreeSet::new() }),
             open: OpenFiles::default(),
             purges: Purges::open(folder),
             token: random(),
@@ -355,8 +363,14 @@ impl Store {
         if clock::unix_seconds() < self.full_until.load(Ordering::Relaxed) {
             return Err(io::Error::other("the disk was full a moment ago"));
         }
-        if self.slot_of(&self.inner(), stored).is_none() {
-            return Err(io::Error::other("the object has been replaced"));
+        {
+            let inner = self.inner();
+            if self.slot_of(&inner, stored).is_none() {
+                return Err(io::Error::other("the object has been replaced"));
+            }
+            if inner.leaving.contains(&(stored.key, slice)) {
+                return Err(io::Error::other("the slice is being given up"));
+            }
         }
         let cost = stored.layout().slice_cost(slice);
         let reserved = self.reserve(cost);
@@ -491,7 +505,7 @@ impl Store {
                     break true;
                 }
                 let before = inner.index.bytes();
-                let Some(victim) = inner.index.evict() else { break fits };
+                let Some(victim) = inner.index.evict(|key, slice| self.open.is_pinned(key, slice)) else { break fits };
                 to_free = to_free.saturating_sub(before - inner.index.bytes());
                 self.note_eviction(&mut inner, victim);
                 evicted.push(victim);
@@ -499,6 +513,7 @@ impl Store {
         };
         for victim in evicted.iter().filter(|victim| !victim.last) {
             self.punch(victim);
+            self.inner().leaving.remove(&(victim.key, victim.slice));
         }
         self.evictions.fetch_add(evicted.len() as u64, Ordering::Relaxed);
         if !fits || (missing > 0 && self.free() < floor) {
@@ -524,6 +539,7 @@ impl Store {
             let _ = std::fs::remove_file(self.path(victim.key));
         } else {
             inner.journal.write(Change::Clear { key: victim.key, slice: victim.slice });
+            inner.leaving.insert((victim.key, victim.slice));
         }
     }
 
