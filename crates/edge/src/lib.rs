@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod config;
+mod crash;
 pub mod edge;
 pub mod fill;
 pub mod http;

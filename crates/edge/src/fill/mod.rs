@@ -19,13 +19,13 @@ mod segment;
 mod variant;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use http::Response;
 use hyper::body::Incoming;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use object::{Object, ReadError};
 pub use reader::{Part, Reader};
@@ -40,6 +40,11 @@ use crate::store::{Key, Meta, Store, Stored};
 const REMEMBERED: u64 = 120;
 /// After its source failed, something stale is served without another look for so many seconds.
 const REST: u64 = 5;
+/// Threads that may wait for the disk to take something, and to give something. The others go without.
+const WRITERS: usize = 64;
+const READERS: usize = 128;
+/// How long anybody waits for the disk before it is taken for silent.
+pub(crate) const DISK: Duration = Duration::from_secs(2);
 /// The first stream runs for so long before it is noticed that nobody reads.
 const WELCOME: Duration = Duration::from_secs(2);
 
@@ -64,6 +69,9 @@ pub struct Engine {
     uncacheable: Remembered,
     failing: Remembered,
     recent: Recent,
+    /// Those who may wait for the disk at once.
+    pub(crate) writers: Arc<Semaphore>,
+    pub(crate) readers: Arc<Semaphore>,
     failures: AtomicU64,
 }
 
@@ -158,6 +166,8 @@ impl Engine {
             uncacheable: Remembered::for_seconds(REMEMBERED),
             failing: Remembered::for_seconds(REST),
             recent: Recent::default(),
+            writers: Arc::new(Semaphore::new(WRITERS)),
+            readers: Arc::new(Semaphore::new(READERS)),
             failures: AtomicU64::new(0),
         })
     }
@@ -178,7 +188,7 @@ impl Engine {
 
     /// What is here, fresh or not, without asking any source.
     #[must_use]
-    pub fn find(&self, want: &Want) -> Option<Arc<Object>> {
+    pub fn find(self: &Arc<Self>, want: &Want) -> Option<Arc<Object>> {
         let primary = Key::of(&want.name);
         let object = self.find_key(primary, want)?;
         let head = object.head();
@@ -188,7 +198,7 @@ impl Engine {
         self.find_key(variant(&want.name, &head, &want.ask.headers), want)
     }
 
-    fn find_key(&self, key: Key, want: &Want) -> Option<Arc<Object>> {
+    fn find_key(self: &Arc<Self>, key: Key, want: &Want) -> Option<Arc<Object>> {
         let live = match self.live().get(&key) {
             Some(Live::Object(object)) => object.upgrade(),
             Some(Live::Pending { .. }) | None => None,
@@ -304,7 +314,7 @@ impl Engine {
         });
     }
 
-    fn key_of(&self, want: &Want) -> Key {
+    fn key_of(self: &Arc<Self>, want: &Want) -> Key {
         let primary = Key::of(&want.name);
         match self.find_key(primary, want).map(|object| object.head()) {
             Some(head) if !head.varies.is_empty() => variant(&want.name, &head, &want.ask.headers),
@@ -312,12 +322,15 @@ impl Engine {
         }
     }
 
-    fn refresh(&self, old: &Arc<Object>, fresh: &Head, name: &str) {
+    fn refresh(self: &Arc<Self>, old: &Arc<Object>, fresh: &Head, name: &str) {
         let head = old.head().refreshed(fresh);
-        if let Some(stored) = old.stored()
-            && self.store.update(stored, head.to_meta(name)).is_err()
-        {
-            tracing::debug!("a head was not written; it counts until the next start");
+        if let Some(stored) = old.stored().cloned() {
+            self.store.update(&stored, head.to_meta(name));
+            self.beside(move |store| {
+                if let Err(error) = store.write_head(&stored) {
+                    tracing::debug!(%error, "a head was not written; it counts until the next start");
+                }
+            });
         }
         old.set_head(head);
         self.failing.remove(old.key);
@@ -341,22 +354,58 @@ impl Engine {
     }
 
     async fn create(self: &Arc<Self>, key: Key, meta: Meta, length: u64) -> Option<Arc<Stored>> {
-        match self.store.create(key, meta, length) {
-            Ok(stored) => Some(stored),
-            Err(error) => {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let created = self.on_disk({
+            let abandoned = abandoned.clone();
+            move |store| store.create_unless(key, meta, length, &abandoned)
+        });
+        match tokio::time::timeout(DISK, created).await {
+            Ok(Some(Ok(stored))) => Some(stored),
+            Ok(Some(Err(error))) => {
                 tracing::debug!(%error, "an object is not stored");
+                None
+            }
+            Ok(None) => None,
+            Err(_) => {
+                abandoned.store(true, Ordering::Relaxed);
+                tracing::warn!("the cache's disk does not answer; what is fetched is not stored");
                 None
             }
         }
     }
 
+    /// Does something on the disk, which may take its time, on a thread that may wait. `None`: too many wait already.
+    fn on_disk<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send + 'static {
+        let permit = self.writers.clone().try_acquire_owned().ok();
+        let store = self.store.clone();
+        let running = permit.map(|permit| {
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                work(&store)
+            })
+        });
+        async move { running?.await.ok() }
+    }
+
+    /// The same, without anybody waiting for it.
+    fn beside(self: &Arc<Self>, work: impl FnOnce(&Store) + Send + 'static) {
+        drop(self.on_disk(work));
+    }
+
     /// What is on the disk under this key is of no use any more.
-    fn forget(&self, key: Key) -> bool {
-        self.store.remove(key)
+    fn forget(self: &Arc<Self>, key: Key) -> bool {
+        let removed = self.store.remove(key);
+        if removed {
+            self.beside(Store::flush);
+        }
+        removed
     }
 
     /// The object is not what its source has any more: nobody gets it from now on.
-    pub(crate) fn drop_generation(&self, object: &Arc<Object>) {
+    pub(crate) fn drop_generation(self: &Arc<Self>, object: &Arc<Object>) {
         object.replaced.store(true, Ordering::Release);
         {
             let mut live = self.live();

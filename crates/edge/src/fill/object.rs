@@ -291,7 +291,10 @@ impl Object {
                 Ok(Some(Read::WouldBlock)) => return Ok(Step::Disk),
                 Ok(Some(Read::Damaged) | None) => {}
                 // Of a disk that cannot read, nothing is expected: the source still has it.
-                Err(error) => tracing::warn!(%error, "failed to read from the cache"),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to read from the cache");
+                    store.give_up(stored, u32::try_from(offset >> self.slice_log2).unwrap_or(u32::MAX));
+                }
             }
         }
         if let Some(error) = error {

@@ -9,7 +9,7 @@ use http::header::HeaderMap;
 use super::object::Object;
 use super::{Engine, Live};
 use crate::http::{Head, tags};
-use crate::store::Key;
+use crate::store::{Key, Store};
 
 /// Names and keys are purged alike, and never mistaken for each other.
 const NAME: u64 = 1;
@@ -25,7 +25,7 @@ pub(super) fn purge_keys(name: &str, headers: &HeaderMap) -> Vec<Key> {
 impl Engine {
     /// Forgets an object and its variants, also what is being fetched at this moment. Returns whether anything was
     /// known of it.
-    pub fn purge(&self, name: &str) -> bool {
+    pub async fn purge(self: &Arc<Self>, name: &str) -> bool {
         let key = Key::of(name);
         self.store.purges().purge(key.derived(NAME));
         let live = match self.live().get(&key) {
@@ -36,7 +36,10 @@ impl Engine {
             self.drop_generation(&object);
             true
         });
-        self.forget(key) || was_live
+        let removed = self.store.remove(key) || was_live;
+        // It is not acknowledged before it would survive a crash, unless the disk does not answer.
+        let _ = tokio::time::timeout(PATIENCE, self.on_disk(Store::flush)).await;
+        removed
     }
 
     /// Forgets all objects with this surrogate key. It holds at once.

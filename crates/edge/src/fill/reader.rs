@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,6 +10,9 @@ use super::Engine;
 use super::object::{Object, ReadError, Step};
 use super::segment;
 use crate::store::{Read, Span};
+
+/// How long a reader waits for the disk before it asks a source.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a reader gives out.
 #[derive(Debug)]
@@ -100,16 +104,31 @@ impl Reader {
         }
     }
 
+    /// What the disk does not give in time, or not at all, is asked of a source.
     async fn read_patiently(&self) -> Result<Option<Bytes>, ReadError> {
         let Some(stored) = self.object.stored().cloned() else { return Ok(None) };
         let store = self.engine.store.clone();
         let (offset, limit) = (self.offset, self.end.map_or(u64::MAX, |end| end - self.offset).min(256 << 10));
-        let read = tokio::task::spawn_blocking(move || store.read(&stored, offset, limit, true)).await;
-        match read.map_err(|error| ReadError::Disk(error.to_string()))? {
-            Ok(Some(Read::Bytes(bytes))) => Ok(Some(bytes)),
-            Ok(_) => Ok(None),
-            Err(error) => Err(ReadError::Disk(error.to_string())),
+        let reading = {
+            let (stored, readers) = (stored.clone(), self.engine.readers.clone());
+            async move {
+                let permit = readers.acquire_owned().await.ok()?;
+                let read = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    store.read(&stored, offset, limit, true)
+                });
+                read.await.ok()
+            }
+        };
+        match tokio::time::timeout(PATIENCE, reading).await {
+            Ok(Some(Ok(Some(Read::Bytes(bytes))))) => return Ok(Some(bytes)),
+            Ok(Some(Ok(_))) => return Ok(None),
+            Ok(Some(Err(error))) => tracing::warn!(%error, "failed to read from the cache"),
+            Ok(None) => return Err(ReadError::Disk("it was not read".to_owned())),
+            Err(_) => tracing::warn!("the cache's disk does not answer"),
         }
+        self.engine.store.give_up(&stored, u32::try_from(offset >> self.object.slice_log2).unwrap_or(u32::MAX));
+        Ok(None)
     }
 
     fn give(&mut self, bytes: Bytes) -> Part {

@@ -12,10 +12,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
-use super::Engine;
 use super::object::{Kept, Object, ReadError, STREAMS, Segment};
+use super::{DISK, Engine};
 use crate::http::{parse_content_range, same_generation, strong_validator};
 use crate::source::{Fetched, Part, SEGMENT, SIBLING};
+use crate::store::Store;
 
 /// Slices in memory that could not be stored, a stream.
 const UNSTORED: usize = 4;
@@ -194,7 +195,9 @@ pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
             continue;
         }
         object.failures.store(0, Ordering::Relaxed);
-        match take_in(&object, stream.number, data) {
+        let taken = take_in(&object, stream.number, data);
+        object.wake.notify_waiters();
+        match taken {
             Taken::Slices(done) => {
                 for start in done {
                     store_slice(engine, &object, stream.number, start, &mut writing).await;
@@ -204,7 +207,6 @@ pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
             Taken::TooMuch => break true,
             Taken::Gone => break false,
         }
-        object.wake.notify_waiters();
         if !object.is_replaced() && object.is_beyond(UNKNOWN) {
             // Those who are reading go on; whoever comes now gets a stream of their own.
             engine.note_uncacheable(object.key);
@@ -212,7 +214,7 @@ pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
         }
     };
     if let Some(writing) = writing {
-        let _ = writing.await;
+        let _ = tokio::time::timeout(DISK, writing).await;
     }
     if ended {
         finish(engine, &object, stream.number, stream.end).await;
@@ -295,23 +297,34 @@ async fn store_slice(
     start: u64,
     writing: &mut Option<JoinHandle<()>>,
 ) {
-    if let Some(writing) = writing.take() {
-        let _ = writing.await;
-    }
     if object.length().is_none() {
         return;
     }
+    let keeps = |segment: &&mut Segment| segment.keeps && object.stored().is_some() && !engine.store.is_full();
+    if object.state().segment(number).filter(keeps).is_some()
+        && let Some(previous) = writing
+        && tokio::time::timeout(DISK, &mut *previous).await.is_err()
+        && let Some(segment) = object.state().segment(number)
+    {
+        // The disk is silent: from now on, what comes is for those who read it now.
+        segment.keeps = false;
+    }
     {
         let mut state = object.state();
-        if let Some(segment) = state.segment(number).filter(|segment| !segment.keeps || object.stored().is_none()) {
+        let Some(segment) = state.segment(number) else { return };
+        if !keeps(&&mut *segment) {
             while segment.kept.len() > UNSTORED {
                 segment.kept.pop_front();
             }
             return;
         }
     }
-    let (engine, object) = (engine.clone(), object.clone());
-    *writing = Some(tokio::task::spawn_blocking(move || write_kept(&engine, &object, number, start)));
+    let (writer, object) = (engine.clone(), object.clone());
+    let written = engine.on_disk(move |_| write_kept(&writer, &object, number, start));
+    *writing = Some(tokio::spawn(async move {
+        // Where too many wait for the disk already, it is not stored.
+        let _ = written.await;
+    }));
 }
 
 fn write_kept(engine: &Engine, object: &Object, number: u64, start: u64) {
@@ -367,9 +380,9 @@ async fn finish(engine: &Arc<Engine>, object: &Arc<Object>, number: u64, end: Op
     if let Some(Some(starts)) = whole
         && engine.keeps(object, is_far, 0).await
     {
-        let (engine, object) = (engine.clone(), object.clone());
-        let write = move || starts.into_iter().for_each(|start| write_kept(&engine, &object, number, start));
-        let _ = tokio::task::spawn_blocking(write).await;
+        let (writer, object) = (engine.clone(), object.clone());
+        let write = move |_: &Store| starts.into_iter().for_each(|start| write_kept(&writer, &object, number, start));
+        let _ = tokio::time::timeout(DISK, engine.on_disk(write)).await;
     }
 }
 

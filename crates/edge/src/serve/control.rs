@@ -173,7 +173,7 @@ impl Control {
         let mut told = match (&purge.url, &purge.key) {
             (Some(url), None) => {
                 let Some(name) = name_of(url) else { return text(StatusCode::BAD_REQUEST, "this is no whole URL") };
-                json!({ "purged": self.engine.purge(&name) })
+                json!({ "purged": self.engine.purge(&name).await })
             }
             (None, Some(key)) if !key.trim().is_empty() => {
                 if let Err(error) = self.engine.purge_tag(key.trim()).await {

@@ -254,11 +254,11 @@ impl Handler {
         };
         let safe = matches!(visit.method, Method::OPTIONS);
         if !safe && (response.status().is_success() || response.status().is_redirection()) {
-            self.engine.purge(&name(&visit.host, &visit.target));
+            self.engine.purge(&name(&visit.host, &visit.target)).await;
             // What the answer says has changed as well, if it is of the same site.
             for field in [header::LOCATION, header::CONTENT_LOCATION] {
                 if let Some(target) = response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
-                    self.engine.purge(&name(&visit.host, &target));
+                    self.engine.purge(&name(&visit.host, &target)).await;
                 }
             }
         }

@@ -24,6 +24,7 @@ use twox_hash::XxHash3_64;
 
 use super::key::Key;
 use super::meta::Meta;
+use crate::crash;
 
 /// What a checksum covers.
 pub const BLOCK: u64 = 64 << 10;
@@ -102,6 +103,8 @@ pub(super) struct ObjectFile {
     /// Names this generation of the object.
     seed: u64,
     state: Mutex<State>,
+    /// Held while something is written, which nobody who reads waits for.
+    writing: Mutex<()>,
     /// The whole body, where it is small and has been read.
     small: OnceLock<Bytes>,
 }
@@ -169,12 +172,16 @@ impl ObjectFile {
         file.set_len(layout.data() + length)?;
         let blocks = usize::try_from(layout.blocks()).map_err(io::Error::other)?;
         let state = Mutex::new(State::new(vec![0; blocks], 1));
-        Ok(Self { file, key, layout, seed, state, small: OnceLock::new() })
+        Ok(Self { file, key, layout, seed, state, writing: Mutex::new(()), small: OnceLock::new() })
     }
 
     /// Opens what is at `path`, if it is whole and the object `key`.
     pub(super) fn open(path: &Path, key: Key) -> io::Result<(Self, Meta)> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            // What is there can be read all the same.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::ROFS) => File::open(path)?,
+            opened => opened?,
+        };
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the object's head is damaged");
         let mut newest: Option<(u64, Layout, u64, Meta)> = None;
         let mut page = vec![0; 4096];
@@ -199,7 +206,7 @@ impl ObjectFile {
         }
         let sums = table.chunks_exact(8).map(|sum| u64::from_le_bytes(sum.try_into().expect("eight"))).collect();
         let state = Mutex::new(State::new(sums, sequence));
-        Ok((Self { file, key, layout, seed, state, small: OnceLock::new() }, meta))
+        Ok((Self { file, key, layout, seed, state, writing: Mutex::new(()), small: OnceLock::new() }, meta))
     }
 
     /// Where things are.
@@ -239,10 +246,12 @@ impl ObjectFile {
             .zip(first as u64..)
             .map(|(block, number)| self.sum(number, block))
             .collect();
+        let _writing = self.writing.lock().expect("no thread panics while it holds this");
         self.file.write_all_at(bytes, self.layout.data() + (u64::from(slice) << self.layout.slice_log2))?;
+        crash::point("written");
         let written: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
-        let mut state = self.state.lock().expect("no thread panics while it holds this");
         self.file.write_all_at(&written, 2 * self.layout.cap() + 8 * first as u64)?;
+        let mut state = self.state.lock().expect("no thread panics while it holds this");
         state.sums[first..last].copy_from_slice(&sums);
         state.set_checked(first..last, false);
         Ok(())
@@ -251,14 +260,16 @@ impl ObjectFile {
     /// Gives a slice's place on the disk back.
     pub(super) fn punch(&self, slice: u32) -> io::Result<()> {
         let (first, last) = self.blocks_of(slice);
+        let _writing = self.writing.lock().expect("no thread panics while it holds this");
         {
             let mut state = self.state.lock().expect("no thread panics while it holds this");
-            let zeroes = vec![0; 8 * (last - first)];
-            self.file.write_all_at(&zeroes, 2 * self.layout.cap() + 8 * first as u64)?;
             state.sums[first..last].fill(0);
             state.set_checked(first..last, false);
             state.punched += 1;
         }
+        let zeroes = vec![0; 8 * (last - first)];
+        self.file.write_all_at(&zeroes, 2 * self.layout.cap() + 8 * first as u64)?;
+        crash::point("unsummed");
         let offset = self.layout.data() + (u64::from(slice) << self.layout.slice_log2);
         let length = self.layout.slice_cost(slice);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -381,11 +392,11 @@ impl ObjectFile {
         if (FIXED + text.len()) as u64 > self.layout.cap() {
             return Err(io::Error::other("the new head does not fit in the place of the old"));
         }
-        let mut state = self.state.lock().expect("no thread panics while it holds this");
-        let sequence = state.sequence + 1;
+        let _writing = self.writing.lock().expect("no thread panics while it holds this");
+        let sequence = self.state.lock().expect("no thread panics while it holds this").sequence + 1;
         let place = if sequence % 2 == 1 { 0 } else { self.layout.cap() };
         self.file.write_all_at(&head(&self.layout, self.key, self.seed, sequence, &text), place)?;
-        state.sequence = sequence;
+        self.state.lock().expect("no thread panics while it holds this").sequence = sequence;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod bucket;
 mod caching;
 mod client;
 mod control;
+mod disk;
 mod filling;
 mod fleet;
 mod killed;
