@@ -302,12 +302,14 @@ async fn store_slice(
     }
     let keeps = |segment: &&mut Segment| segment.keeps && object.stored().is_some() && !engine.store.is_full();
     if object.state().segment(number).filter(keeps).is_some()
-        && let Some(previous) = writing
-        && tokio::time::timeout(DISK, &mut *previous).await.is_err()
-        && let Some(segment) = object.state().segment(number)
+        && let Some(mut previous) = writing.take()
+        && tokio::time::timeout(DISK, &mut previous).await.is_err()
     {
         // The disk is silent: from now on, what comes is for those who read it now.
-        segment.keeps = false;
+        *writing = Some(previous);
+        if let Some(segment) = object.state().segment(number) {
+            segment.keeps = false;
+        }
     }
     {
         let mut state = object.state();

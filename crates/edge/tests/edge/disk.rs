@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use witness_lab::process::{Guard, wait_until_async};
 
-use crate::client::get;
+use crate::client::{ask, get};
 use crate::origin::{Origin, body};
 use crate::{MIB, configuration};
 
@@ -149,14 +149,10 @@ async fn a_disk_that_becomes_read_only_is_still_read() {
     assert_eq!(origin.count(), before, "what is there is served from there");
     mounted.serves(4..8, 3 * MIB).await;
     mounted.serves(0..8, 3 * MIB).await;
-    let purge = crate::client::ask(
-        mounted.health,
-        "POST",
-        "/.witness/purge",
-        &[("authorization", &format!("Bearer {}", crate::TOKEN))],
-        &format!("{{\"url\":\"http://files.example.com/{}/0\"}}", 3 * MIB),
-    );
-    assert_eq!(purge.await.status, 200);
+    let bearer = format!("Bearer {}", crate::TOKEN);
+    let text = format!("{{\"url\":\"http://files.example.com/{}/0\"}}", 3 * MIB);
+    let fields = [("authorization", bearer.as_str())];
+    assert_eq!(ask(mounted.health, "POST", "/.witness/purge", &fields, &text).await.status, 200);
     let before = origin.count();
     mounted.serves(0..1, 3 * MIB).await;
     assert!(origin.count() > before, "what is purged is gone even from a disk that keeps it");
