@@ -20,6 +20,9 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   test    runs all tests; ARGUMENTS go to the test runner (`cargo nextest run`, or `cargo test` without nextest)
   overload-test
           four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root
+  edge-kill [--seeds N] [--first N]
+          kills the edge in the middle of fills, evictions and index writes, and looks at every byte it serves
+          afterwards: 1000 times unless told otherwise, half a second each
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         "demo" => suites::demo(&machine, &arguments),
         "test" => suites::test(&machine, &arguments),
         "overload-test" => suites::overload_test(&machine, &arguments),
+        "edge-kill" => suites::edge_kill(&machine, &arguments),
         "ci" => {
             let with_deny = flag("--with-deny");
             ci::everything(&machine, with_deny, &arguments)

@@ -72,7 +72,7 @@ pub struct Numbers {
     pub evictions: u64,
     /// Slices that were not what had been written.
     pub damaged: u64,
-    /// Slices that could not be written.
+    /// Slices and objects that could not be written.
     pub failed_writes: u64,
 }
 
@@ -338,6 +338,7 @@ impl Store {
         let _waiting = self.waiting.begin();
         let result = self.try_create(key, meta, length, abandoned);
         if let Err(error) = &result {
+            self.failed_writes.fetch_add(u64::from(is_full(error)), Ordering::Relaxed);
             self.note_failure(error);
         }
         result

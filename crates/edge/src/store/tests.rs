@@ -75,6 +75,7 @@ fn a_restart_finds_what_was_there_after_a_clean_end_and_after_none() {
         put(&store, "b", 1);
         put(&store, "c", 2);
         store.remove(Key::of("c"));
+        store.flush();
         let before = store.numbers();
         if clean {
             store.close().unwrap();

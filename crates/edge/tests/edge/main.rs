@@ -10,6 +10,7 @@ mod disk;
 mod filling;
 mod fleet;
 mod killed;
+mod lies;
 mod model;
 mod origin;
 mod wire;
