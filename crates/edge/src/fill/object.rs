@@ -83,6 +83,8 @@ pub(super) struct State {
     /// The source gives only the whole.
     pub(super) no_ranges: bool,
     pub(super) next_segment: u64,
+    /// Up to where anything of it ever came.
+    pub(super) furthest: u64,
     /// Readers for whom there are too many streams already.
     pub(super) starving: BTreeSet<u64>,
 }
@@ -224,6 +226,15 @@ impl Object {
         let slices = 0..u32::try_from(length.div_ceil(1 << self.slice_log2)).ok()?;
         let is_stored = |stored: &Arc<Stored>| slices.clone().any(|slice| store.has(stored, slice));
         (alone && end < wanted.min(length) && !self.stored().is_some_and(is_stored)).then_some(end)
+    }
+
+    /// Whether this stream has come further than any before.
+    pub(super) fn has_advanced(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let position = state.segment(number).map_or(0, |segment| segment.position);
+        let before = state.furthest;
+        state.furthest = before.max(position);
+        position > before
     }
 
     /// Whether its length is not known, and it is longer than this.

@@ -194,8 +194,11 @@ pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
         if data.is_empty() {
             continue;
         }
-        object.failures.store(0, Ordering::Relaxed);
         let taken = take_in(&object, stream.number, data);
+        // What came before already is no progress: an origin that always ends too soon would be asked for ever.
+        if matches!(&taken, Taken::Slices(done) if !done.is_empty()) || object.has_advanced(stream.number) {
+            object.failures.store(0, Ordering::Relaxed);
+        }
         object.wake.notify_waiters();
         match taken {
             Taken::Slices(done) => {
