@@ -177,6 +177,7 @@ pub(super) fn extent_of_end(response: &Response<Incoming>, count: u64) -> Option
 pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
     let object = stream.object.clone();
     let mut writing: Option<JoinHandle<()>> = None;
+    let mut advanced = false;
     let ended = loop {
         if !wanted(engine, &object, stream.number).await {
             break false;
@@ -198,6 +199,7 @@ pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
         // What came before already is no progress: an origin that always ends too soon would be asked for ever.
         if matches!(&taken, Taken::Slices(done) if !done.is_empty()) || object.has_advanced(stream.number) {
             object.failures.store(0, Ordering::Relaxed);
+            advanced = true;
         }
         object.wake.notify_waiters();
         match taken {
@@ -218,6 +220,9 @@ pub(super) async fn run(engine: &Arc<Engine>, mut stream: Stream) {
     };
     if let Some(writing) = writing {
         let _ = tokio::time::timeout(DISK, writing).await;
+    }
+    if ended && !advanced {
+        object.failures.fetch_add(1, Ordering::Relaxed);
     }
     if ended {
         finish(engine, &object, stream.number, stream.end).await;
