@@ -267,6 +267,9 @@ impl Engine {
         };
         if given {
             self.recent.push(&object);
+            if let Some(range) = response.headers().get(header::CONTENT_RANGE) {
+                object.set_given(range.clone());
+            }
         }
         if let Some(number) = segment::register(&object, range.start, far, want.near) {
             let wanted = if given { range.start } else { want.start };
@@ -386,7 +389,8 @@ fn whole(
     extent: Option<(std::ops::Range<u64>, Option<u64>)>,
 ) -> Option<Response<Incoming>> {
     if response.status() != StatusCode::PARTIAL_CONTENT {
-        return (part == Part::From(0) || part == Part::AsAsked).then_some(response);
+        let of_part = response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+        return (!of_part || part == Part::From(0) || part == Part::AsAsked).then_some(response);
     }
     let (range, total) = extent?;
     if range.start != 0 || total != Some(range.end) {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::sync::Notify;
 
 use crate::http::Head;
@@ -67,6 +68,8 @@ pub struct Object {
     pub(super) failures: AtomicU32,
     /// Up to which purge it is known that none was of it.
     pub(super) unpurged: AtomicU64,
+    /// What its source said about the part that it gave for its end.
+    given: OnceLock<HeaderValue>,
     /// Held while a place on the disk is made.
     pub(super) placing: tokio::sync::Mutex<()>,
     next_reader: AtomicU64,
@@ -159,6 +162,7 @@ impl Object {
             looking: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             unpurged: AtomicU64::new(0),
+            given: OnceLock::new(),
             placing: tokio::sync::Mutex::new(()),
             next_reader: AtomicU64::new(0),
         }
@@ -171,6 +175,16 @@ impl Object {
         object.state().length = Some(layout.length);
         object.set_stored(stored);
         object
+    }
+
+    /// `Content-Range`, as its source wrote it for the part that it gave when it was asked for the end.
+    #[must_use]
+    pub fn given(&self) -> Option<&HeaderValue> {
+        self.given.get()
+    }
+
+    pub(super) fn set_given(&self, range: HeaderValue) {
+        let _ = self.given.set(range);
     }
 
     pub(super) fn set_stored(&self, stored: Arc<Stored>) {

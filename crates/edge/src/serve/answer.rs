@@ -82,6 +82,10 @@ pub(super) fn answer(
             let body = Outgoing::pieces(engine.clone(), object.clone(), pieces, Some(length), meter);
             let mut response = plain(StatusCode::PARTIAL_CONTENT, headers, body);
             insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes {start}-{}/{total}", end - 1));
+            // The first answer about the end is the source's own.
+            if let Some(given) = object.given().filter(|_| asked.given.is_some()) {
+                response.headers_mut().insert(header::CONTENT_RANGE, given.clone());
+            }
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
             response
         }
@@ -145,10 +149,8 @@ pub(super) fn plain(status: StatusCode, headers: HeaderMap, body: Outgoing) -> R
 
 /// The page that is shown where no source answers and nothing stale is left. Who does not ask for pages gets one line.
 pub(super) fn splash(method: &Method, headers: &HeaderMap) -> Response<Outgoing> {
-    let accepts = headers.get_all(header::ACCEPT).into_iter().filter_map(|accept| accept.to_str().ok());
-    let wants_page = accepts.into_iter().any(|accept| accept.contains("text/html"));
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "no source answers at the moment; try again soon");
-    if wants_page {
+    if wants_page(headers) {
         *response.body_mut() = Outgoing::bytes(SPLASH);
         let kind = HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -158,6 +160,12 @@ pub(super) fn splash(method: &Method, headers: &HeaderMap) -> Response<Outgoing>
     }
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
     response
+}
+
+/// Whether somebody looks at what comes.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).into_iter().filter_map(|accept| accept.to_str().ok());
+    accepts.into_iter().any(|accept| accept.contains("text/html"))
 }
 
 const SPLASH: &str = include_str!("splash.html");

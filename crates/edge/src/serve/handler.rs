@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 
-use super::answer::{Asked, answer, insert, plain, splash, text};
+use super::answer::{Asked, answer, insert, plain, splash, text, wants_page};
 use super::body::{Meter, Outgoing, referer_host};
 use super::control::Control;
 use super::wire::Lane;
@@ -266,10 +266,12 @@ impl Handler {
     }
 
     fn relay(&self, visit: &Visit, response: Response<Incoming>, told: Told) -> Response<Outgoing> {
-        // A source that tells by this that what is behind it is down; other edges have to hear it themselves.
+        // A source tells by this that what is behind it is down. Who does not look at pages hears it in its own words.
         let is_down = [502, 503, 504].contains(&response.status().as_u16());
-        if is_down && !visit.near && [Method::GET, Method::HEAD].contains(&visit.method) {
-            return self.signed(splash(&visit.method, &visit.headers), told, None);
+        if is_down && !visit.near && visit.method == Method::GET && wants_page(&visit.headers) {
+            let mut page = splash(&visit.method, &visit.headers);
+            *page.status_mut() = response.status();
+            return self.signed(page, told, None);
         }
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;

@@ -13,6 +13,7 @@ mod killed;
 mod lies;
 mod model;
 mod origin;
+mod partial;
 mod wire;
 
 use std::net::SocketAddr;

@@ -30,6 +30,8 @@ pub(crate) struct Manner {
     pub(crate) status: Option<u16>,
     /// Further fields of each answer.
     pub(crate) fields: Vec<(String, String)>,
+    /// Surrogate keys, by the beginning of what is asked for.
+    pub(crate) keys: Vec<(String, String)>,
     /// Closes connections without an answer.
     pub(crate) dead: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Manner {
             untagged: false,
             status: None,
             fields: vec![("Cache-Control".into(), "max-age=3600".into())],
+            keys: Vec::new(),
             dead: false,
         }
     }
@@ -197,6 +200,9 @@ async fn answer(stream: &mut TcpStream, asked: &Asked, manner: &Manner, shared: 
     if !manner.untagged {
         head.push_str(&format!("ETag: {tag}\r\n"));
     }
+    for (_, keys) in manner.keys.iter().filter(|(prefix, _)| asked.target.starts_with(prefix.as_str())) {
+        head.push_str(&format!("Surrogate-Key: {keys}\r\n"));
+    }
     for (name, value) in &manner.fields {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -209,8 +215,11 @@ async fn answer(stream: &mut TcpStream, asked: &Asked, manner: &Manner, shared: 
     let range = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let (line, range) = match (range, status) {
         (Some((first, last)), _) => {
-            let first: u64 = first.parse().unwrap();
-            let end = last.parse::<u64>().map_or(size, |last| last + 1).min(size);
+            let (first, end): (u64, u64) = if first.is_empty() {
+                (size.saturating_sub(last.parse().unwrap()), size)
+            } else {
+                (first.parse().unwrap(), last.parse::<u64>().map_or(size, |last| last + 1).min(size))
+            };
             if first >= size {
                 let line = format!(
                     "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n"
