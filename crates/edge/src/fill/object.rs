@@ -263,7 +263,13 @@ impl Object {
 
     pub(super) fn add_reader(&self, offset: u64) -> u64 {
         let number = self.next_reader.fetch_add(1, Ordering::Relaxed);
-        self.state().readers.insert(number, offset);
+        let mut state = self.state();
+        // What failed for others before may be good again.
+        if state.readers.is_empty() && !state.segments.iter().any(|segment| segment.running) {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        state.readers.insert(number, offset);
+        drop(state);
         number
     }
 

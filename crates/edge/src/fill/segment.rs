@@ -129,6 +129,13 @@ async fn ask_for_rest(
     let same = same_generation(&head.headers, fetched.response.headers());
     let expected = object.length();
     match fetched.response.status() {
+        // A source may tell the length of parts alone; then a tag has to tell that it is the same.
+        StatusCode::OK if same && total.is_none() && strong_validator(&head.headers).is_some() => {
+            if position > 0 {
+                object.state().no_ranges = true;
+            }
+            Ok((fetched, 0, None))
+        }
         StatusCode::PARTIAL_CONTENT | StatusCode::OK if !same || total != expected => {
             // Of a whole answer it is the truth; it may also be that the source has other things on other servers.
             Err(Some(ReadError::Changed))
@@ -249,6 +256,13 @@ fn close(object: &Object, number: u64) {
             // A small part is kept all the same, where it is all there is.
             let small = segment.kept.len() == 1 && segment.kept[0].length <= FRAGMENT;
             segment.kept.retain(|kept| !stored || small || is_whole(kept));
+        }
+        // The same part once is enough.
+        let own = state.segment(number).and_then(|segment| segment.kept.front()).map(|kept| (kept.start, kept.length));
+        if let Some((start, length)) = own {
+            for other in state.segments.iter_mut().filter(|other| !other.running && other.number != number) {
+                other.kept.retain(|kept| kept.start != start || kept.length > length);
+            }
         }
         state.segments.retain(|segment| segment.running || !segment.kept.is_empty());
     }

@@ -83,7 +83,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn what_is_served_is_what_was_there(deeds in prop::collection::vec(deed(), 1..25)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -175,7 +175,11 @@ async fn carry_out(deeds: &[Deed]) {
                     }
                 }
             }
-            Deed::Chunked { chunked } => origin.set(|manner| manner.chunked = chunked),
+            // One that tells no length and ends too soon cannot be read to its end by anybody.
+            Deed::Chunked { chunked } => origin.set(|manner| {
+                manner.chunked = chunked;
+                manner.cut = manner.cut.filter(|_| !chunked);
+            }),
             Deed::Leave { object, after } => {
                 let target = format!("/{}/{object}", SIZES[object]);
                 let mut stream = TcpStream::connect(edge.http()[0]).await.unwrap();
@@ -197,7 +201,10 @@ async fn carry_out(deeds: &[Deed]) {
                 assert_eq!(answer.status, 200);
                 oldest[object] = version;
             }
-            Deed::Cut { after } => origin.set(|manner| manner.cut = after),
+            Deed::Cut { after } => origin.set(|manner| {
+                manner.cut = after;
+                manner.chunked = manner.chunked && after.is_none();
+            }),
             Deed::Ranges { known } => origin.set(|manner| {
                 manner.ranges = known;
                 // One that gives neither ranges nor the whole cannot be read to its end by anybody.
