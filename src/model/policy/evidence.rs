@@ -61,7 +61,7 @@ pub struct EvidencePolicy {
     pub slow_extra: Duration,
     /// ... or handshakes took this long: a SYN was lost and sent again after 1 s ...
     pub slow_connect: Duration,
-    /// ... at least so many of them in the window: with 1 % of loss on the way, three of 36 happen once in 160 windows.
+    /// ... at least so many of them in the window: with 1 % of loss on the way, three of 12 happen once in 5000 windows.
     pub slow_connects: u32,
     /// ... or so many percent of the echoes were lost ...
     pub lost_percent: u32,
