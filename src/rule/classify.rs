@@ -388,3 +388,6 @@ fn rounds(count: u32) -> String {
 fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times in a row") }
 }
+
+#[cfg(test)]
+mod tests;

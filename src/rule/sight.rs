@@ -24,6 +24,12 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    /// One of a tick that nothing else is known of.
+    #[cfg(test)]
+    pub(super) fn at(now: Time, vantage: Vantage, fresh_ms: i64) -> Self {
+        Self { now, vantage, clock_back_ms: 0, fresh_ms, anew: false, last: None, step_ms: 0 }
+    }
+
     /// The last tick, by the wall clock of now.
     pub(super) fn last_tick(&self) -> Option<Time> {
         self.last

@@ -4,6 +4,7 @@
 
 mod adversity;
 mod approval;
+mod cron;
 mod people;
 mod properties;
 mod rubbish;

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
+mod figures;
 mod guards;
 mod mistakes;
 mod scene;
 mod times;
+mod worth;
