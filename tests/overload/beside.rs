@@ -22,7 +22,8 @@ const AFTERWARDS: Duration = Duration::from_secs(15);
 #[ignore = "takes minutes and both cores; cargo xtask overload-test"]
 fn the_classic_rule_takes_out_nodes_that_live_while_the_rule_takes_none() {
     let Some(_turn) = turn() else { return };
-    let (kept, classic) = (World::start("kept"), World::start("classic"));
+    let kept = World::start("kept");
+    let classic = kept.beside("classic");
     let mut rule = kept.watch("rule", "", "");
     let mut script = classic.watch("classic", "rule = \"classic\"", "");
     let mut shadow = classic.watch_in_the_shadow("rule");

@@ -79,7 +79,9 @@ fn lose_link(world: &World, watch: &Watch) {
     world.say("n3's link is down");
     world.wait_for(&[1, 2, 4]);
     world.say(&format!("out of DNS {:.1} s after its link went down", begun.elapsed().as_secs_f32()));
-    world.say(&format!("what others said of it: {:?}", said(watch)));
+    for (answer, many) in said(watch) {
+        world.say(&format!("{many} times: asked via {answer}"));
+    }
     watch.wait_node("n3", "is out", |node| node["standing"] == "withdrawn");
     let status = watch.status().unwrap();
     let why = of_node(&status, "n3")["why"].to_string();
@@ -90,8 +92,10 @@ fn lose_link(world: &World, watch: &Watch) {
 /// How often each relay said what, of a log with each answer.
 fn said(watch: &Watch) -> BTreeMap<String, usize> {
     let mut counted = BTreeMap::new();
-    for line in watch.log().lines().filter(|line| line.contains(" asked ")) {
-        *counted.entry(line.split(" asked ").nth(1).unwrap_or_default().to_owned()).or_default() += 1;
+    for line in watch.log().lines() {
+        if let Some((_, said)) = line.split_once(" asked via=").filter(|(_, said)| said.contains("node=n3")) {
+            *counted.entry(said.to_owned()).or_default() += 1;
+        }
     }
     counted
 }

@@ -107,6 +107,11 @@ impl World {
         self.say(&format!("{percent} % is offered"));
     }
 
+    /// Another world, whose report goes by the same clock.
+    pub(crate) fn beside(&self, name: &'static str) -> Self {
+        Self { begun: self.begun, ..Self::start(name) }
+    }
+
     /// Who is in DNS, asked for where the name server is: no queue is between.
     pub(crate) fn published(&self) -> BTreeSet<usize> {
         self.published_at(RECORD)
