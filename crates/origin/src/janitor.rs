@@ -68,7 +68,9 @@ impl Janitor {
     async fn tidy(&self, guard: &mut ClockGuard) -> Result<(), DbError> {
         let now = clock::now();
         if guard.is_steady(now) {
-            while self.db.write(move |db| links::expire(db, now, SOME)).await? == SOME as usize {}
+            while self.db.read(move |db| links::is_any_over(db, now)).await? {
+                self.db.write(move |db| links::expire(db, now, SOME)).await?;
+            }
             let before = Time(now.0.saturating_sub(i64::try_from(MEMORY.as_millis()).unwrap_or(i64::MAX)));
             if self.db.read(move |db| links::forgettable(db, before)).await? {
                 self.db.write(move |db| links::forget(db, before, SOME)).await?;

@@ -311,6 +311,16 @@ pub fn remove(db: &Connection, name: &Name, why: Why, now: Time) -> Result<bool,
     Ok(true)
 }
 
+/// Whether there are names whose time is over.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn is_any_over(db: &Connection, now: Time) -> Result<bool, DbError> {
+    let mut query = db.prepare_cached("SELECT 1 FROM links WHERE expires <= ? AND removed IS NULL LIMIT 1")?;
+    Ok(query.exists([now.0])?)
+}
+
 /// Removes names whose time is over, some at once. How many there were.
 ///
 /// # Errors
