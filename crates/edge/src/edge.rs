@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, SourceKind};
+use crate::config::{Config, Position, SourceKind};
 use crate::fill::{Engine, EngineOptions};
 use crate::load::{Limiter, Load};
 use crate::serve::{self, Certificates, Control, Handler, Listener, TlsError};
@@ -48,8 +48,10 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A source would be this edge.
-    #[error("sources: {url} of {name:?} is this edge itself; write where the files come from")]
+    #[error("{}:{}: sources: {url} of {name:?} is this edge itself; write where the files come from", at.line, at.column)]
     Ourselves {
+        /// Where it stands in the file.
+        at: Position,
         /// The source.
         name: String,
         /// Its URL.
@@ -243,7 +245,7 @@ fn sources(config: &Config) -> Result<Sources, StartError> {
     let mut list = Vec::new();
     for source in &config.sources {
         match &source.kind {
-            SourceKind::Http { urls, host, ca_file, connect_timeout, read_timeout } => {
+            SourceKind::Http { urls, host, ca_file, connect_timeout, read_timeout, .. } => {
                 list.push(SourceOptions {
                     name: source.name.clone(),
                     urls: urls.clone(),
@@ -276,18 +278,18 @@ fn sources(config: &Config) -> Result<Sources, StartError> {
     Ok(sources.with_siblings(options, own))
 }
 
-/// What `check` finds beyond the file: certificates that do not fit, sources that are this edge itself, names that
-/// cannot be looked up.
+/// What `check` finds beyond the file: certificates that do not fit, sources that are this edge itself. Each is to be
+/// put behind the file's name and a colon.
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     if !config.listen.certificates.is_empty()
         && let Err(error) = Certificates::read(&config.listen.certificates)
     {
-        found.push(error.to_string());
+        found.push(format!(" {error}"));
     }
     if let Err(error) = sources(config) {
-        found.push(error.to_string());
+        found.push(format!(" {error}"));
     }
     if let Err(error) = refuse_ourselves(config) {
         found.push(error.to_string());
@@ -304,7 +306,7 @@ pub fn refuse_ourselves(config: &Config) -> Result<(), StartError> {
     for source in &config.sources {
         let SourceKind::Http { urls, .. } = &source.kind else { continue };
         if let Some(url) = urls.iter().find(|url| is_ourselves(config, url)) {
-            return Err(StartError::Ourselves { name: source.name.clone(), url: url.to_string() });
+            return Err(StartError::Ourselves { at: source.at, name: source.name.clone(), url: url.to_string() });
         }
     }
     Ok(())
