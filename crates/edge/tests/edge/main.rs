@@ -5,6 +5,7 @@
 mod caching;
 mod client;
 mod control;
+mod examples;
 mod filling;
 mod fleet;
 mod killed;
