@@ -12,6 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::watch::{Active, Waits};
+use crate::access_log::Entry;
 use crate::fill::{Engine, Object, ReadError, Reader};
 use crate::load::{Limiter, Load};
 
@@ -37,12 +39,26 @@ pub(super) struct Meter {
     pub(super) client: IpAddr,
 }
 
+/// What goes on while an answer is on its way.
+#[derive(Debug)]
+pub(super) struct Attendance {
+    /// That it is under way.
+    pub(super) _active: Active,
+    /// Whether it waits for the client.
+    pub(super) waits: Waits,
+    /// Written down when it is over.
+    pub(super) entry: Option<Box<Entry>>,
+    /// What the client was given last.
+    pub(super) given: u64,
+}
+
 /// A body.
 pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
     waiting: Option<Pin<Box<Sleep>>>,
     length: Option<u64>,
+    attendance: Option<Attendance>,
 }
 
 enum Source {
@@ -72,12 +88,12 @@ impl Outgoing {
         let bytes = bytes.into();
         let length = Some(bytes.len() as u64);
         let source = Source::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        Self { source, meter: None, waiting: None, length }
+        Self { source, meter: None, waiting: None, length, attendance: None }
     }
 
     pub(super) fn incoming(body: Incoming, meter: Meter) -> Self {
         let length = body.size_hint().exact();
-        Self { source: Source::Incoming(body), meter: Some(meter), waiting: None, length }
+        Self { source: Source::Incoming(body), meter: Some(meter), waiting: None, length, attendance: None }
     }
 
     pub(super) fn pieces(
@@ -88,7 +104,16 @@ impl Outgoing {
         meter: Meter,
     ) -> Self {
         let source = Source::Pieces { engine, object, pieces, state: State::Between };
-        Self { source, meter: Some(meter), waiting: None, length }
+        Self { source, meter: Some(meter), waiting: None, length, attendance: None }
+    }
+}
+
+impl Outgoing {
+    /// The same, attended.
+    pub(super) fn attended(self, attendance: Attendance) -> Self {
+        let mut outgoing = self;
+        outgoing.attendance = Some(attendance);
+        outgoing
     }
 }
 
@@ -151,6 +176,14 @@ impl Source {
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(entry) = self.attendance.as_mut().and_then(|attendance| attendance.entry.as_mut()) {
+            entry.set_whole(self.length == Some(0));
+        }
+    }
+}
+
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
@@ -160,6 +193,9 @@ impl Body for Outgoing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(attendance) = &mut this.attendance {
+            attendance.waits.moved(std::mem::take(&mut attendance.given));
+        }
         if let Some(waiting) = &mut this.waiting {
             if waiting.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -170,6 +206,13 @@ impl Body for Outgoing {
             Poll::Ready(Some(Ok(bytes))) => {
                 let sent = bytes.len() as u64;
                 this.length = this.length.map(|length| length.saturating_sub(sent));
+                if let Some(attendance) = &mut this.attendance {
+                    attendance.given = sent;
+                    attendance.waits.wait();
+                    if let Some(entry) = &mut attendance.entry {
+                        entry.add_sent(sent);
+                    }
+                }
                 if let Some(meter) = &this.meter {
                     meter.load.add_sent(sent);
                     let take = |limiter: &Arc<Limiter>| limiter.take(meter.client, sent, meter.load.shed_step());
@@ -180,7 +223,11 @@ impl Body for Outgoing {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                // One whose length nobody knew.
+                this.length = Some(this.length.unwrap_or(0));
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         }
     }

@@ -13,11 +13,17 @@ use hyper::body::{Body, Incoming};
 use super::answer::{Asked, answer, insert, plain, text};
 use super::body::{Meter, Outgoing};
 use super::control::Control;
+use super::upload::Uploading;
+use super::watch::Watch;
+use crate::access_log::CacheWord;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
 use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop};
 use crate::load::{Limiter, Load};
 use crate::source::{Ask, FetchError, Upload};
+
+/// What `Cache-Status` calls an answer that is for one client alone.
+const BYPASS: &str = "bypass";
 
 /// Edges of one fleet that a request may come through.
 const MOST_HOPS: usize = 4;
@@ -67,7 +73,13 @@ enum Told {
 
 impl Handler {
     /// Answers `request` of `client`; `secure` if it came over TLS.
-    pub async fn handle(&self, request: Request<Incoming>, client: IpAddr, secure: bool) -> Response<Outgoing> {
+    pub(super) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+        secure: bool,
+        watch: &Arc<Watch>,
+    ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
         let Some(host) = site(&parts.uri, &parts.headers) else {
             return closing(text(StatusCode::BAD_REQUEST, "one valid Host is needed"));
@@ -92,7 +104,7 @@ impl Handler {
             }
             Method::GET | Method::HEAD => self.read(&visit).await,
             Method::CONNECT | Method::TRACE => closing(text(StatusCode::METHOD_NOT_ALLOWED, "not here")),
-            _ => self.change(&visit, body).await,
+            _ => self.change(&visit, body, watch).await,
         }
     }
 
@@ -173,10 +185,15 @@ impl Handler {
                 self.serve(visit, &object, &fresh, told)
             }
             // It is of the whole, and without conditions.
-            Ok(Got::Pass(response)) if visit.method == Method::GET && !has_conditions(&visit.headers) => {
+            Ok(Got::Pass(response))
+                if visit.method == Method::GET
+                    && !has_conditions(&visit.headers)
+                    // It need not be from where this client belongs.
+                    && !self.engine.sources.is_sticky() =>
+            {
                 self.relay(visit, *response, Told::Passed("uri-miss"))
             }
-            Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, "bypass").await,
+            Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, BYPASS).await,
             Err(error) => unreachable(&error),
         }
     }
@@ -189,24 +206,38 @@ impl Handler {
 
     /// Sends a request on as it is, and its answer back.
     async fn pass(&self, visit: &Visit, why: &'static str) -> Response<Outgoing> {
-        let ask = ask(visit);
+        let mut ask = ask(visit);
+        ask.stick = (why == BYPASS).then_some(visit.client);
         match self.engine.sources.fetch(&ask, None).await {
-            Ok(fetched) => self.relay(visit, fetched.response, Told::Passed(why)),
+            Ok(fetched) => {
+                let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
+                stick(self.relay(visit, fetched.response, Told::Passed(why)), cookie)
+            }
             Err(error) => unreachable(&error),
         }
     }
 
     /// Any other method.
-    async fn change(&self, visit: &Visit, body: Incoming) -> Response<Outgoing> {
+    async fn change(&self, visit: &Visit, body: Incoming, watch: &Arc<Watch>) -> Response<Outgoing> {
+        let mut ask = ask(visit);
+        ask.stick = Some(visit.client);
+        let mut wanted = None;
         let upload: Upload = if body.is_end_stream() {
             Empty::new().map_err(|never| match never {}).boxed_unsync()
         } else {
-            body.map_err(Into::into).boxed_unsync()
+            let mut upload = Uploading::new(body, watch.body());
+            if expects_continue(&visit.headers) {
+                let (gated, want) = upload.when_wanted();
+                (upload, wanted) = (gated, Some(want));
+            }
+            upload.boxed_unsync()
         };
-        let response = match self.engine.sources.pass(&ask(visit), upload).await {
-            Ok(response) => response,
+        let fetched = match self.engine.sources.pass(&ask, upload, wanted).await {
+            Ok(fetched) => fetched,
             Err(error) => return unreachable(&error),
         };
+        let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
+        let response = fetched.response;
         let safe = matches!(visit.method, Method::OPTIONS);
         if !safe && (response.status().is_success() || response.status().is_redirection()) {
             self.engine.purge(&name(&visit.host, &visit.target));
@@ -217,7 +248,7 @@ impl Handler {
                 }
             }
         }
-        self.relay(visit, response, Told::Passed("method"))
+        stick(self.relay(visit, response, Told::Passed("method")), cookie)
     }
 
     fn relay(&self, visit: &Visit, response: Response<Incoming>, told: Told) -> Response<Outgoing> {
@@ -248,9 +279,18 @@ impl Handler {
         if let Ok(value) = HeaderValue::from_str(&status) {
             headers.append("cache-status", value);
         }
+        let word = match told {
+            Told::Hit => "hit",
+            Told::Stale => "stale",
+            Told::Miss | Told::Stored => "miss",
+            Told::Joined => "joined",
+            Told::Revalidated => "revalidated",
+            Told::Passed(_) => "pass",
+        };
         if let Ok(value) = HeaderValue::from_str(&format!("1.1 {node}")) {
             headers.append(header::VIA, value);
         }
+        response.extensions_mut().insert(CacheWord(word));
         response
     }
 
@@ -263,6 +303,19 @@ impl Handler {
         };
         self.block_referers.iter().any(|pattern| matches_host(pattern, host))
     }
+}
+
+/// Sets the cookie that leads back to where an answer came from.
+fn stick(mut response: Response<Outgoing>, cookie: Option<HeaderValue>) -> Response<Outgoing> {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Whether a client wants to know whether its body is wanted before it sends it.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// `*.example.com` is every name below and not the name itself; everything else is meant as it is written.
@@ -320,7 +373,8 @@ fn ask(visit: &Visit) -> Ask {
     insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &client);
     let scheme = if visit.secure { "https" } else { "http" };
     insert(&mut headers, HeaderName::from_static("x-forwarded-proto"), scheme);
-    Ask { method: visit.method.clone(), target: visit.target.clone(), host: visit.host.clone(), headers }
+    let (method, target, host) = (visit.method.clone(), visit.target.clone(), visit.host.clone());
+    Ask { method, target, host, headers, stick: None }
 }
 
 const CONDITIONS: [HeaderName; 6] = [
