@@ -270,3 +270,6 @@ impl Whole {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
