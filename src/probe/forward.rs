@@ -135,7 +135,7 @@ impl Forwarder {
             let answer = session.reach(Quest { target, control }, self.timeout).await;
             self.give_back(&through.id, answer.as_ref().is_some_and(|answer| answer.lasts).then_some(session));
             if let Some(Answer { outcome, note, .. }) = answer {
-                return Reach { outcome, note: said(outcome, note, target), took_us: clock.micros() };
+                return Reach { outcome, note: note.unwrap_or_default(), took_us: clock.micros() };
             }
         }
         if self.is_busy(&through.id) {
@@ -161,8 +161,8 @@ impl Forwarder {
             return Reach { outcome: AskOutcome::Unknown, note, took_us: 0 };
         }
         let (outcome, sight) = self.ssh.reach(through, address, Quest { target, control }).await;
-        let note = sight.measured.note.or_else(|| Some(sight.outcome.to_string()));
-        Reach { outcome, note: said(outcome, note, target), took_us: sight.measured.total_us }
+        let note = sight.measured.note.unwrap_or_else(|| sight.outcome.to_string());
+        Reach { outcome, note, took_us: sight.measured.total_us }
     }
 
     /// Waits for a session while there is one to wait for, for as long as a question may take.
@@ -208,13 +208,6 @@ impl Forwarder {
     fn kept(&self) -> MutexGuard<'_, BTreeMap<NodeId, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn said(outcome: AskOutcome, note: Option<String>, target: SocketAddr) -> String {
-    note.unwrap_or_else(|| match outcome {
-        AskOutcome::Nothing => format!("nothing comes back from {target}"),
-        AskOutcome::Reached | AskOutcome::Unknown => "it does not say".to_owned(),
-    })
 }
 
 /// How long a login for questions to come may take: nobody waits for it.

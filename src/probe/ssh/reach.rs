@@ -34,6 +34,7 @@ pub(in crate::probe) struct Quest {
 pub(super) async fn reach(line: &Line, quest: Quest, timeout: Duration, progress: &mut Progress) -> Result<(), Stop> {
     let Quest { target, control } = quest;
     let check = Instant::now() + timeout / 2;
+    progress.note = Some(format!("it does not say in time what came of {target}"));
     match connect(line, target, Some(check), progress).await? {
         Connected::Open(channel) => {
             progress.reached = Some(AskOutcome::Reached);
@@ -97,6 +98,7 @@ async fn connect(
                 // Only a server that is still there sends anything.
                 line.wait().await.map_err(|error| lost(&error, progress))?;
                 if checked {
+                    progress.note = Some(format!("nothing comes back from {target}"));
                     progress.reached = Some(AskOutcome::Nothing);
                 }
             }
