@@ -89,7 +89,7 @@ impl Janitor {
 
     /// Removes content, unless somebody has uploaded it again.
     async fn bury(&self, sha256: Sha256) -> Result<(), DbError> {
-        let held = self.store.lock([sha256]).await;
+        let held = self.store.exclude(&sha256).await;
         let known = self.db.read(move |db| links::is_known(db, &sha256)).await?;
         if !known {
             let store = self.store.clone();
@@ -141,7 +141,7 @@ impl Janitor {
         if self.db.read(is_known).await? {
             return Ok(());
         }
-        let held = self.store.lock([sha256]).await;
+        let held = self.store.exclude(&sha256).await;
         if self.db.read(is_known).await? {
             return Ok(());
         }

@@ -59,6 +59,16 @@ pub(crate) async fn raw(at: SocketAddr, request: &[u8], head_alone: bool) -> Ans
     parse(&bytes, head_alone)
 }
 
+/// The same, and says that nothing more comes.
+pub(crate) async fn raw_and_shut(at: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    parse(&bytes, false)
+}
+
 pub(crate) fn parse(bytes: &[u8], head_alone: bool) -> Answer {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Answer { status: 0, fields: Vec::new(), body: bytes.to_vec(), whole: false };
