@@ -76,6 +76,10 @@ pub(crate) fn parse(bytes: &[u8], head_alone: bool) -> Answer {
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    if status == 100 {
+        // Only that one may go on: the answer follows.
+        return parse(&bytes[end + 4..], head_alone);
+    }
     let fields: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
