@@ -89,7 +89,7 @@ impl Janitor {
 
     /// Removes content, unless somebody has uploaded it again.
     async fn bury(&self, sha256: Sha256) -> Result<(), DbError> {
-        let held = self.store.lock([sha256]).await;
+        let held = self.store.exclude(&sha256).await;
         let known = self.db.read(move |db| links::is_known(db, &sha256)).await?;
         if !known {
             let store = self.store.clone();
@@ -125,10 +125,14 @@ impl Janitor {
                 }
             };
             let now = clock::now();
-            for (sha256, written) in listed {
-                if now.since(written.into()) > GRACE
-                    && let Err(error) = self.put_aside(sha256).await
-                {
+            let old = listed.into_iter().filter(|(_, written)| now.since((*written).into()) > GRACE);
+            let old: Vec<Sha256> = old.map(|(sha256, _)| sha256).collect();
+            let unknown = match self.db.read(move |db| links::unknown(db, old)).await {
+                Ok(unknown) => unknown,
+                Err(error) => return tracing::warn!(%error, "failed to ask which content is known"),
+            };
+            for sha256 in unknown {
+                if let Err(error) = self.put_aside(sha256).await {
                     tracing::warn!(%error, "failed to put content aside that no row knows");
                 }
             }
@@ -136,13 +140,9 @@ impl Janitor {
     }
 
     async fn put_aside(&self, sha256: Sha256) -> Result<(), DbError> {
-        let is_known = move |db: &rusqlite::Connection| links::is_known(db, &sha256);
-        // Mostly it is known, and needs no lock.
-        if self.db.read(is_known).await? {
-            return Ok(());
-        }
-        let held = self.store.lock([sha256]).await;
-        if self.db.read(is_known).await? {
+        let held = self.store.exclude(&sha256).await;
+        // It may have been uploaded since.
+        if self.db.read(move |db| links::is_known(db, &sha256)).await? {
             return Ok(());
         }
         let store = self.store.clone();

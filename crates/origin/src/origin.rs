@@ -206,6 +206,8 @@ pub fn not_yet(config: &Config) -> Vec<&'static str> {
         }
     };
     note(config.upload.strip_exif, "upload.strip_exif");
+    note(config.upload.per_address.is_some(), "upload.per_address");
+    note(true, "backup");
     note(config.tier.is_some(), "tier");
     note(!config.legacy.is_empty(), "legacy");
     found

@@ -392,6 +392,21 @@ pub fn is_known(db: &Connection, sha256: &Sha256) -> Result<bool, DbError> {
     Ok(db.prepare_cached("SELECT 1 FROM objects WHERE sha256 = ?")?.exists([sha256.0])?)
 }
 
+/// Those of these contents that no row needs.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn unknown(db: &Connection, hashes: Vec<Sha256>) -> Result<Vec<Sha256>, DbError> {
+    let mut found = Vec::new();
+    for sha256 in hashes {
+        if !is_known(db, &sha256)? {
+            found.push(sha256);
+        }
+    }
+    Ok(found)
+}
+
 /// How many objects there are, and how many bytes in them; how many names.
 ///
 /// # Errors

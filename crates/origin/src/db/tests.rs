@@ -97,7 +97,7 @@ async fn what_is_over_is_gone_before_it_is_removed() {
     assert!(publish(&db, &Publication { expires: Some(longer), ..upload(1) }).await.1);
     assert_eq!(db.write(move |db| links::expire(db, later, 10)).await.unwrap(), 0);
     assert_eq!(db.write(move |db| links::expire(db, longer, 10)).await.unwrap(), 1);
-    assert_eq!(db.read(|db| links::totals(db)).await.unwrap(), (0, 0, 0));
+    assert_eq!(db.read(links::totals).await.unwrap(), (0, 0, 0));
     assert_eq!(db.write(move |db| links::forget(db, longer.after(Duration::from_secs(1)), 10)).await.unwrap(), 1);
     assert_eq!(lookup(&db, &link, NOW).await, None);
 }
@@ -124,7 +124,7 @@ async fn work_that_fails_leaves_the_others_alone() {
     for (number, waiting) in waiting.into_iter().enumerate() {
         assert_eq!(waiting.await.unwrap().is_ok(), number % 3 == 0);
     }
-    assert_eq!(db.read(|db| links::totals(db)).await.unwrap(), (20, 100, 20));
+    assert_eq!(db.read(links::totals).await.unwrap(), (20, 100, 20));
     let (commits, jobs) = db.commits();
     assert!(commits <= jobs && jobs == 60, "{commits} {jobs}");
     db.close();

@@ -70,7 +70,7 @@ pub(super) fn detect(head: &[u8]) -> Option<&'static str> {
             let after = rest.get(sign.len());
             rest.starts_with(sign.as_bytes()) && after.is_none_or(|byte| b" \t\r\n\x0c>/".contains(byte))
         };
-        if FIRST.iter().any(|sign| ends(&sign)) {
+        if FIRST.iter().any(ends) {
             return Some("text/html");
         }
     }

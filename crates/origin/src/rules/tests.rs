@@ -98,7 +98,7 @@ fn pages_are_seen_however_they_begin() {
         ("wide, other way", [vec![0xfe, 0xff], wide(page, false)].concat()),
         ("wide, without a mark", wide(page, true)),
         ("wide, other way, without a mark", wide(page, false)),
-        ("xhtml", format!("<?xml version=\"1.0\"?><html xmlns=\"http://www.w3.org/1999/xhtml\"/>").into()),
+        ("xhtml", "<?xml version=\"1.0\"?><html xmlns=\"http://www.w3.org/1999/xhtml\"/>".into()),
         ("drawing", svg.into()),
         ("drawing with a prolog", format!("<?xml version=\"1.0\"?>\n<!DOCTYPE svg PUBLIC \"x\" \"y\">\n{svg}").into()),
         ("drawing after a comment", format!("<!-- -->{svg}").into()),

@@ -249,7 +249,9 @@ fn disposition(shown: Shown, name: &str) -> String {
 
 fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // What is put together here is ASCII without controls.
-    headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
 }
 
 /// There is nothing of that name.

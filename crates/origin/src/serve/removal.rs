@@ -7,6 +7,7 @@ use super::answer;
 use super::body::Outgoing;
 use super::files::{Files, harmless};
 use crate::clock;
+use crate::db::DbError;
 use crate::db::links::{self, Removal};
 use crate::model::{Name, Token};
 use crate::upload::escape_html;
@@ -34,6 +35,7 @@ pub(super) async fn delete(files: &Files, method: &Method, name: &Name, token: &
             text(StatusCode::OK, "deleted; somebody else has uploaded the same, and that stays")
         }
         Ok(Removal::Unknown) => text(StatusCode::NOT_FOUND, "there is no such upload, or it is deleted already"),
+        Err(DbError::Full) => text(StatusCode::INSUFFICIENT_STORAGE, "the disk is too full even to delete"),
         Err(error) => {
             tracing::error!(%error, "failed to delete");
             text(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be deleted now")

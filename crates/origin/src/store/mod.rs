@@ -1,13 +1,13 @@
 //! Bytes: what is being received, what is kept, and how much room there is.
 //!
 //! ```text
-//! Staging ──▶ Staged ──▶ place       incoming/ID.part, fdatasync, rename to objects/abc/SHA-256, fsync of the folder
+//! Staging ──▶ Staged ──▶ place       incoming/ID.part, fdatasync, rename to objects/ab/SHA-256, fsync of the folder
 //!                │
 //!                └─ dropped: the file is gone
 //! ```
 //!
-//! Nothing here knows a row. Whoever places, removes or judges by rows what is in `objects` holds the stripe of the
-//! content's hash from before it looks until after its commit.
+//! Nothing here knows a row. Whoever places content shares it from before it is placed until its row is there; whoever
+//! removes content that no row needs excludes the others from before the rows are looked at until it is gone.
 
 mod space;
 mod staging;
@@ -23,15 +23,15 @@ use rustix::fs::{FlockOperation, flock};
 pub use space::Reservation;
 use space::Space;
 pub use staging::{HEAD, Staged, Staging};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::crash;
 use crate::model::{Sha256, random};
 
 /// Locks that all content shares.
 const STRIPES: usize = 1024;
-/// Folders in `objects`: three digits of the hash.
-pub const FOLDERS: usize = 4096;
+/// Folders in `objects`: two digits of the hash.
+pub const FOLDERS: usize = 256;
 
 /// Why something is not kept.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ impl StoreError {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    stripes: Vec<Arc<Mutex<()>>>,
+    stripes: Vec<Arc<RwLock<()>>>,
     space: Arc<Space>,
     parts: AtomicU64,
     run: String,
@@ -73,9 +73,13 @@ pub struct Store {
     _lock: File,
 }
 
-/// Content nobody else places or removes meanwhile.
+/// Content that nobody removes meanwhile.
 #[derive(Debug)]
-pub struct Locked(#[expect(dead_code, reason = "held, not looked at")] Vec<OwnedMutexGuard<()>>);
+pub struct Shared(#[expect(dead_code, reason = "held, not looked at")] Vec<OwnedRwLockReadGuard<()>>);
+
+/// Content that nobody else places or removes meanwhile.
+#[derive(Debug)]
+pub struct Exclusive(#[expect(dead_code, reason = "held, not looked at")] OwnedRwLockWriteGuard<()>);
 
 impl Store {
     /// Opens the folder at `root`; makes it, and removes what was being received when the last process ended. Blocks.
@@ -101,9 +105,9 @@ impl Store {
         }
         let objects = root.join("objects");
         // Made last, so that its being there means that all are.
-        if !objects.join(format!("{:03x}", FOLDERS - 1)).is_dir() {
+        if !objects.join(format!("{:02x}", FOLDERS - 1)).is_dir() {
             for number in 0..FOLDERS {
-                make(&objects.join(format!("{number:03x}"))).map_err(fail(&objects))?;
+                make(&objects.join(format!("{number:02x}"))).map_err(fail(&objects))?;
             }
         }
         for folder in [&objects, &root.to_owned()] {
@@ -147,34 +151,38 @@ impl Store {
         self.space.room()
     }
 
-    /// Keeps others from placing or removing this content, until the guard is dropped.
-    pub async fn lock(&self, hashes: impl IntoIterator<Item = Sha256>) -> Locked {
-        let mut stripes: Vec<usize> =
-            hashes.into_iter().map(|hash| (usize::from(hash.0[0]) << 8 | usize::from(hash.0[1])) % STRIPES).collect();
+    /// Keeps others from removing these contents, until the guard is dropped. Many may place the same meanwhile.
+    pub async fn share(&self, hashes: impl IntoIterator<Item = Sha256>) -> Shared {
+        let mut stripes: Vec<usize> = hashes.into_iter().map(|hash| stripe(&hash)).collect();
         // Everybody takes them in the same order, so that nobody waits in a circle.
         stripes.sort_unstable();
         stripes.dedup();
         let mut guards = Vec::with_capacity(stripes.len());
         for stripe in stripes {
-            guards.push(self.stripes[stripe].clone().lock_owned().await);
+            guards.push(self.stripes[stripe].clone().read_owned().await);
         }
-        Locked(guards)
+        Shared(guards)
+    }
+
+    /// Keeps others from placing or removing this content, until the guard is dropped.
+    pub async fn exclude(&self, sha256: &Sha256) -> Exclusive {
+        Exclusive(self.stripes[stripe(sha256)].clone().write_owned().await)
     }
 
     /// Where this content is, if it is here.
     #[must_use]
     pub fn path(&self, sha256: &Sha256) -> PathBuf {
         let name = sha256.to_string();
-        self.root.join("objects").join(&name[..3]).join(name)
+        self.root.join("objects").join(&name[..2]).join(name)
     }
 
     /// Puts what was received where it belongs, durably. If that content is there already, this one takes its place:
-    /// it is known to be right. The caller holds the content's stripe. Blocks.
+    /// it is known to be right. The caller shares the content until its row is there. Blocks.
     ///
     /// # Errors
     ///
     /// When it cannot be put there; then it is gone.
-    pub fn place(&self, staged: Staged, _held: &Locked) -> Result<(), StoreError> {
+    pub fn place(&self, staged: Staged, _held: &Shared) -> Result<(), StoreError> {
         let path = self.path(&staged.sha256);
         let sha256 = staged.sha256;
         let fail = |error| StoreError::new(format!("failed to put {sha256} in its place"), error);
@@ -201,12 +209,12 @@ impl Store {
         Ok(file)
     }
 
-    /// Removes content. The caller holds its stripe, and has seen that no row needs it. Blocks.
+    /// Removes content. The caller excludes others, and has seen since that no row needs it. Blocks.
     ///
     /// # Errors
     ///
     /// When it cannot be removed. That it is not there is no error.
-    pub fn remove(&self, sha256: &Sha256, _held: &Locked) -> Result<(), StoreError> {
+    pub fn remove(&self, sha256: &Sha256, _held: &Exclusive) -> Result<(), StoreError> {
         match std::fs::remove_file(self.path(sha256)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(StoreError::new(format!("failed to remove the content {sha256}"), error))
@@ -215,12 +223,12 @@ impl Store {
         }
     }
 
-    /// Puts content that no row knows aside. The caller holds its stripe. Blocks.
+    /// Puts content that no row knows aside. The caller excludes others. Blocks.
     ///
     /// # Errors
     ///
     /// When it cannot be moved.
-    pub fn quarantine(&self, sha256: &Sha256, _held: &Locked) -> Result<(), StoreError> {
+    pub fn quarantine(&self, sha256: &Sha256, _held: &Exclusive) -> Result<(), StoreError> {
         std::fs::rename(self.path(sha256), self.root.join("quarantine").join(sha256.to_string()))
             .map_err(|error| StoreError::new(format!("failed to put {sha256} aside"), error))
     }
@@ -238,7 +246,7 @@ impl Store {
     /// When the folder cannot be read.
     pub fn in_folder(&self, number: usize) -> io::Result<Vec<(Sha256, std::time::SystemTime)>> {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(self.root.join("objects").join(format!("{number:03x}")))? {
+        for entry in std::fs::read_dir(self.root.join("objects").join(format!("{number:02x}")))? {
             let entry = entry?;
             if let Some(hash) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
                 match entry.metadata().and_then(|metadata| metadata.modified()) {
@@ -251,6 +259,10 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+fn stripe(sha256: &Sha256) -> usize {
+    (usize::from(sha256.0[0]) << 8 | usize::from(sha256.0[1])) % STRIPES
 }
 
 fn make(folder: &Path) -> io::Result<()> {

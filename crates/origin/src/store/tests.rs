@@ -30,7 +30,7 @@ async fn content_comes_to_its_place_once() {
     assert_eq!(sha256.to_string(), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
     assert_eq!(staged.sha1.to_string(), "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d");
     assert_eq!((staged.size, staged.head.as_slice(), parts(&store)), (5, &b"hello"[..], 1));
-    let held = store.lock([sha256]).await;
+    let held = store.share([sha256]).await;
     store.place(staged, &held).unwrap();
     assert_eq!(parts(&store), 0);
     assert_eq!(std::fs::read(store.path(&sha256)).unwrap(), b"hello");
@@ -40,6 +40,8 @@ async fn content_comes_to_its_place_once() {
     store.place(stage(&store, b"hello"), &held).unwrap();
     assert_eq!(std::fs::read(store.path(&sha256)).unwrap(), b"hello");
     assert!(store.open_object(&sha256, 5).is_ok() && store.open_object(&sha256, 6).is_err());
+    drop(held);
+    let held = store.exclude(&sha256).await;
     store.remove(&sha256, &held).unwrap();
     store.remove(&sha256, &held).unwrap();
     assert!(store.open_object(&sha256, 5).is_err());
@@ -102,8 +104,13 @@ async fn locks_are_taken_in_one_order() {
         let store = store.clone();
         tasks.push(tokio::spawn(async move {
             let (one, other) = (hash(round % 4), hash((round / 4) % 4));
-            let _held = store.lock([one, other, one]).await;
-            tokio::task::yield_now().await;
+            if round % 3 == 0 {
+                let _held = store.exclude(&one).await;
+                tokio::task::yield_now().await;
+            } else {
+                let _held = store.share([one, other, one]).await;
+                tokio::task::yield_now().await;
+            }
         }));
     }
     for task in tasks {

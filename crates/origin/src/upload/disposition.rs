@@ -40,8 +40,11 @@ fn extended(value: &[u8]) -> Option<Vec<u8>> {
     Some(percent_decode(text).collect())
 }
 
+/// Names and values.
+type Parameters = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What stands before the first semicolon, and the parameters behind it, their names in small letters.
-pub(super) fn parameters(field: &[u8]) -> (&[u8], Vec<(Vec<u8>, Vec<u8>)>) {
+pub(super) fn parameters(field: &[u8]) -> (&[u8], Parameters) {
     let end = memchr::memchr(b';', field).unwrap_or(field.len());
     let mut rest = &field[end..];
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
 //! Uploads: what comes in, and what is answered.
 //!
-//! [`Receiver`] gets content onto the disk, [`Publisher`] gives it names, [`reply`] tells. Whatever other way in there
+//! [`Receiver`] gets content onto the disk, [`Publisher`] gives it names, [`Teller`] tells. Whatever other way in there
 //! is ends in the publisher, too.
 
 pub mod multipart;

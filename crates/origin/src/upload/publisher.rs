@@ -12,7 +12,7 @@ use crate::db::links::{self, Publication, Published};
 use crate::db::{Db, DbError, bans};
 use crate::metrics::Metrics;
 use crate::model::{Link, NameMaker, Sha1, Sha256, Token};
-use crate::store::{Locked, Store};
+use crate::store::Store;
 
 /// What an uploader gets for a file.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl Publisher {
                 token: uploader.gets_token.then(Token::random),
             })
             .collect();
-        let held = self.store.lock(hashes.iter().map(|(sha256, _)| *sha256)).await;
+        let held = self.store.share(hashes.iter().map(|(sha256, _)| *sha256)).await;
         let store = self.store.clone();
         let held = blocking(move || {
             for file in files {
@@ -130,7 +130,8 @@ impl Publisher {
             .await;
         crash::point("published");
         if matches!(published, Err(DbError::Refused)) {
-            self.take_back(hashes, held).await?;
+            drop(held);
+            self.take_back(hashes).await?;
             return Err(Refusal::Banned);
         }
         drop(held);
@@ -154,18 +155,14 @@ impl Publisher {
     }
 
     /// Removes content that was put in its place and got no row.
-    async fn take_back(&self, hashes: Vec<(Sha256, Sha1)>, held: Locked) -> Result<(), Refusal> {
-        let unknown = self.db.read(move |db| {
-            let mut unknown = Vec::new();
-            for (sha256, _) in hashes {
-                if !links::is_known(db, &sha256)? {
-                    unknown.push(sha256);
-                }
+    async fn take_back(&self, hashes: Vec<(Sha256, Sha1)>) -> Result<(), Refusal> {
+        for (sha256, _) in hashes {
+            let held = self.store.exclude(&sha256).await;
+            if !self.db.read(move |db| links::is_known(db, &sha256)).await? {
+                let store = self.store.clone();
+                blocking(move || store.remove(&sha256, &held)).await??;
             }
-            Ok(unknown)
-        });
-        let (store, unknown) = (self.store.clone(), unknown.await?);
-        blocking(move || unknown.iter().try_for_each(|sha256| store.remove(sha256, &held))).await??;
+        }
         Ok(())
     }
 }

@@ -127,7 +127,7 @@ impl Receiver {
                             if files.len() >= self.limits.max_files as usize {
                                 return Err(Refusal::TooManyFiles);
                             }
-                            Part::File(self.begin(name)?)
+                            Part::File(Box::new(self.begin(name)?))
                         }
                         None if Wish::has(&found.name) => Part::Field(found.name, Vec::new()),
                         _ => Part::Ignored,
@@ -187,7 +187,7 @@ impl Receiver {
 }
 
 enum Part {
-    File(File),
+    File(Box<File>),
     Field(String, Vec<u8>),
     Ignored,
 }

@@ -59,6 +59,16 @@ pub(crate) async fn raw(at: SocketAddr, request: &[u8], head_alone: bool) -> Ans
     parse(&bytes, head_alone)
 }
 
+/// The same, and says that nothing more comes.
+pub(crate) async fn raw_and_shut(at: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    parse(&bytes, false)
+}
+
 pub(crate) fn parse(bytes: &[u8], head_alone: bool) -> Answer {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Answer { status: 0, fields: Vec::new(), body: bytes.to_vec(), whole: false };
@@ -66,6 +76,10 @@ pub(crate) fn parse(bytes: &[u8], head_alone: bool) -> Answer {
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    if status == 100 {
+        // Only that one may go on: the answer follows.
+        return parse(&bytes[end + 4..], head_alone);
+    }
     let fields: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))

@@ -50,7 +50,7 @@ async fn a_disk_that_gets_full_refuses_loses_nothing_and_recovers() {
     let Some(small) = Small::mount(24) else {
         return witness_lab::skip::skip_machine("a full disk", "a tmpfs cannot be mounted here");
     };
-    let origin = start(small.0.path(), "").await;
+    let origin = start(small.0.path(), "[store]\ndirectory = \"store\"\nmin_free = \"2MB\"\n").await;
     let at = origin.listen();
     let mut kept = Vec::new();
     let mut refused = 0;

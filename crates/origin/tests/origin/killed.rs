@@ -65,7 +65,7 @@ fn check(folder: &Path, told: &str) {
     for object in objects {
         let (sha256, size) = object.unwrap();
         let name = sha256.to_string();
-        let content = std::fs::read(store.join("objects").join(&name[..3]).join(&name));
+        let content = std::fs::read(store.join("objects").join(&name[..2]).join(&name));
         let content = content.unwrap_or_else(|error| panic!("{told}: {name} is lost: {error}"));
         assert!(content.len() as u64 == size && hash(&content) == sha256, "{told}: {name} is damaged");
     }

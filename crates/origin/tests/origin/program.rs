@@ -78,5 +78,5 @@ async fn the_program_checks_moderates_beside_the_server_and_ends_when_it_is_told
     let checked = command(&["check"]);
     assert_eq!(checked.status.code(), Some(2));
     let told = String::from_utf8(checked.stderr).unwrap();
-    assert!(told.contains("origin.toml:7: store.min_fere: there is no such key; did you mean \"min_free\"?"), "{told}");
+    assert!(told.contains("origin.toml:3: store.min_fere: there is no such key; did you mean \"min_free\"?"), "{told}");
 }

@@ -112,3 +112,35 @@ async fn a_download_that_began_before_a_removal_is_whole() {
         assert!(answer.status == 410 || answer.status == 200 && answer.body == content, "{}", answer.status);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_no_row_knows_is_put_aside_and_what_is_known_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = crate::start(folder.path(), "").await;
+    let file = upload(origin.listen(), "a.txt", b"known").await;
+    let store = folder.path().join("store");
+    origin.stop().await;
+    // Two that a crash has left: one long ago, one just now.
+    let old = "00".repeat(32);
+    let new = "01".repeat(32);
+    for name in [&old, &new] {
+        std::fs::write(store.join("objects").join(&name[..2]).join(name), "left").unwrap();
+    }
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let known = file["sha256"].as_str().unwrap();
+    for name in [&old, known] {
+        let path = store.join("objects").join(&name[..2]).join(name);
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    let origin = crate::start(folder.path(), "").await;
+    let moved = witness_lab::process::wait_until_async(std::time::Duration::from_secs(60), async || {
+        crate::files(&store.join("quarantine")) == [old.clone()]
+    });
+    assert!(moved.await);
+    assert_eq!(origin.metrics().quarantined_objects.get(), 1);
+    let mut left = vec![new, known.to_owned()];
+    left.sort();
+    assert_eq!(crate::files(&store.join("objects")), left);
+    assert_eq!(get(origin.listen(), &path(&file["url"]), &[]).await.text(), "known");
+    origin.stop().await;
+}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use witness_origin::model::{Sha1, Sha256};
 
-use crate::client::{Answer, raw};
+use crate::client::{Answer, raw, raw_and_shut};
 use crate::{Scene, files};
 
 /// One exchange.
@@ -54,8 +54,9 @@ fn body(recorded: &Value) -> Vec<u8> {
     let end = "\r\n------lab7MA4YWxkTrZu0gW--\r\n";
     let length = usize::try_from(recorded["len"].as_u64().unwrap()).unwrap();
     let wanted = recorded["sha256"].as_str().unwrap();
-    let behind = [String::new(), format!("{page}pomf-2.8.2-ha\n"), format!("{page}pomf-2.3.0-ha\n")];
-    let made = behind.iter().map(|behind| {
+    let servers = ["pomf-2.8.2", "pomf-2.3.0", "uguu-1.9.8"];
+    let behind = servers.iter().map(|server| format!("{page}{server}-ha\n")).chain([String::new()]);
+    let mut made = behind.map(|behind| {
         let mut made = head.as_bytes()[..start].to_vec();
         made.resize(length - end.len() - behind.len(), head.as_bytes()[start]);
         made.extend_from_slice(behind.as_bytes());
@@ -66,7 +67,7 @@ fn body(recorded: &Value) -> Vec<u8> {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, made);
         Sha256(digest.as_ref().try_into().unwrap()).to_string() == wanted
     };
-    made.into_iter().find(is_it).expect("it can be made again")
+    made.find(is_it).expect("it can be made again")
 }
 
 fn base64(text: &str) -> Vec<u8> {
@@ -139,7 +140,12 @@ const DIFFERENT: &[(&str, u16, &str, &str)] = &[
         "{\n    \"success\": false,\n    \"errorcode\": 400,\n    \"description\": \"The uploaded file was only partially uploaded\"",
         "an error has a status and a body",
     ),
-    ("truncated-body-halfclose", 0, "", "nobody listens any more"),
+    (
+        "truncated-body-halfclose",
+        400,
+        "{\n    \"success\": false,\n    \"errorcode\": 400",
+        "who still listens gets an answer",
+    ),
     ("get-missing-file", 404, "there is no such file", "no page of a web server"),
 ];
 
@@ -147,7 +153,6 @@ const DIFFERENT: &[(&str, u16, &str, &str)] = &[
 const AS_THE_OTHER: &[(&str, &str, &str)] = &[
     ("pomf-2.8.2", "name-tar-gz", ".tar.gz is kept, as in 2.3.0"),
     ("pomf-2.8.2", "name-ext-quote-tag", "a dot with nothing behind it is left out, as in 2.3.0"),
-    ("pomf-2.3.0", "two-files-second-blocked", "statuses are those of 2.8.2"),
 ];
 
 /// A configuration as theirs was.
@@ -159,7 +164,8 @@ fn configured(files_url: &str, size: &str, kinds: &str) -> String {
 }
 
 async fn ask(at: SocketAddr, exchange: &Exchange) -> Answer {
-    raw(at, &[exchange.head.as_bytes(), &exchange.body].concat(), false).await
+    let request = [exchange.head.as_bytes(), &exchange.body].concat();
+    if exchange.case.ends_with("halfclose") { raw_and_shut(at, &request).await } else { raw(at, &request, false).await }
 }
 
 /// The error of 2.8.2 that 2.3.0 told in other words and with other numbers.
@@ -196,6 +202,7 @@ async fn replay(server: &str, recording: &str, scene: &Scene) {
             continue;
         }
         if let Some((_, status, begins, _)) = DIFFERENT.iter().find(|(known, ..)| known == case) {
+            assert!(!is_equal, "no difference any more: {}", told());
             assert!(answer.status == *status && text.starts_with(begins), "{}", told());
             continue;
         }
