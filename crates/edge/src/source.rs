@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::Sticky;
 use crate::connect::{self, Client};
 use crate::http::{hops, strip_hop_by_hop};
-use crate::serve::Wanted;
+use crate::serve::Progress;
 use crate::sticky;
 
 /// A body on its way to a source.
@@ -249,15 +249,20 @@ impl Sources {
     }
 
     /// Sends on what cannot be cached, with its body, to the first source. It is sent once: it may have had an effect.
-    /// With `wanted`, the source says whether it wants the body.
+    /// With `progress`, it may take as long as it goes on.
     ///
     /// # Errors
     ///
     /// When the source does not answer.
-    pub(crate) async fn pass(&self, ask: &Ask, body: Upload, wanted: Option<Wanted>) -> Result<Fetched, FetchError> {
+    pub(crate) async fn pass(
+        &self,
+        ask: &Ask,
+        body: Upload,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Fetched, FetchError> {
         let source = self.list.first().ok_or(FetchError::NoSource)?;
         let server = source.order(ask)[0];
-        let response = source.send(ask, server, body, &self.signs, wanted).await.map_err(FetchError::Unreachable)?;
+        let response = source.send(ask, server, body, &self.signs, progress).await.map_err(FetchError::Unreachable)?;
         Ok(Fetched { response, source: 0, server, read_timeout: source.options.read_timeout })
     }
 
@@ -346,7 +351,7 @@ impl Source {
         at: usize,
         body: Upload,
         signs: &[(HeaderName, HeaderValue)],
-        wanted: Option<Wanted>,
+        progress: Option<Arc<Progress>>,
     ) -> Result<Response<Incoming>, String> {
         let url = &self.options.urls[at];
         let host = self.options.host.as_deref().unwrap_or(&ask.host);
@@ -369,34 +374,41 @@ impl Source {
         for (name, value) in signs {
             headers.append(name.clone(), value.clone());
         }
-        match wanted {
-            Some(wanted) if !self.options.http2 => {
+        if let Some(progress) = progress.as_ref().filter(|progress| progress.is_asking()) {
+            if self.options.http2 {
+                // The library does not tell there what the source says to it.
+                progress.want();
+            } else {
                 request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+                let progress = progress.clone();
                 hyper::ext::on_informational(&mut request, move |answer| {
-                    if answer.status() == StatusCode::CONTINUE
-                        && let Some(wanted) = wanted.lock().expect("no thread panics while it holds this").take()
-                    {
-                        // One that has given up waits no more.
-                        let _ = wanted.send(());
+                    if answer.status() == StatusCode::CONTINUE {
+                        progress.want();
                     }
                 });
             }
-            // The library does not tell there.
-            Some(wanted) => {
-                if let Some(wanted) = wanted.lock().expect("no thread panics while it holds this").take() {
-                    let _ = wanted.send(());
-                }
-            }
-            None => {}
         }
         // Until the head is there: what it takes to connect, and then to answer.
         let client = self.clients.get(at).unwrap_or(&self.clients[0]);
         let bound = self.options.connect_timeout + self.options.read_timeout;
-        let answer = match tokio::time::timeout(bound, client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("it was silent for {} s", bound.as_secs())),
+        let mut request = std::pin::pin!(client.request(request));
+        let mut given = 0;
+        let answer = loop {
+            match tokio::time::timeout(bound, &mut request).await {
+                Ok(Ok(response)) => break Ok(response),
+                Ok(Err(error)) => break Err(chain(&error)),
+                // An upload that goes on, or whose client does not, is no silence of the source's.
+                Err(_) => match &progress {
+                    Some(progress) if progress.waits_for_client() || progress.given() > given => {
+                        given = progress.given();
+                    }
+                    _ => break Err(format!("it was silent for {} s", bound.as_secs())),
+                },
+            }
         };
+        if let Some(progress) = &progress {
+            progress.answered();
+        }
         let until = if answer.is_err() { clock::unix_seconds() + REST } else { 0 };
         self.resting[at].store(until, Ordering::Relaxed);
         answer

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::relayed::Relayed;
 use super::watch::{Active, Waits};
 use crate::access_log::Entry;
 use crate::fill::{Engine, Object, ReadError, Reader};
@@ -64,7 +64,7 @@ pub struct Outgoing {
 enum Source {
     Bytes(Option<Bytes>),
     Pieces { engine: Arc<Engine>, object: Arc<Object>, pieces: VecDeque<Piece>, state: State },
-    Incoming(Incoming),
+    Relayed(Box<Relayed>),
 }
 
 enum State {
@@ -91,9 +91,10 @@ impl Outgoing {
         Self { source, meter: None, waiting: None, length, attendance: None }
     }
 
-    pub(super) fn incoming(body: Incoming, meter: Meter) -> Self {
-        let length = body.size_hint().exact();
-        Self { source: Source::Incoming(body), meter: Some(meter), waiting: None, length, attendance: None }
+    pub(super) fn incoming(body: Relayed, meter: Meter) -> Self {
+        let length = body.length();
+        let source = Source::Relayed(Box::new(body));
+        Self { source, meter: Some(meter), waiting: None, length, attendance: None }
     }
 
     pub(super) fn pieces(
@@ -121,18 +122,7 @@ impl Source {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Self::Incoming(body) => loop {
-                return match Pin::new(&mut *body).poll_frame(context) {
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(data) => Poll::Ready(Some(Ok(data))),
-                        // Trailers end here.
-                        Err(_) => continue,
-                    },
-                    Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
-                    Poll::Ready(None) => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                };
-            },
+            Self::Relayed(body) => body.poll(context),
             Self::Pieces { engine, object, pieces, state } => loop {
                 let result = match std::mem::replace(state, State::Between) {
                     State::Between => match pieces.pop_front() {
@@ -233,7 +223,7 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.length == Some(0) && !matches!(&self.source, Source::Incoming(body) if !body.is_end_stream())
+        self.length == Some(0) && !matches!(&self.source, Source::Relayed(body) if !body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

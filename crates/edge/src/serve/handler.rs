@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
@@ -13,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use super::answer::{Asked, answer, insert, plain, text};
 use super::body::{Meter, Outgoing};
 use super::control::Control;
+use super::relayed::Relayed;
 use super::upload::Uploading;
 use super::watch::Watch;
 use crate::access_log::CacheWord;
@@ -24,6 +26,9 @@ use crate::source::{Ask, FetchError, Upload};
 
 /// What `Cache-Status` calls an answer that is for one client alone.
 const BYPASS: &str = "bypass";
+
+/// How long a source may be silent of which nothing else is known: the default of `read_timeout`.
+const USUAL_SILENCE: Duration = Duration::from_secs(90);
 
 /// Edges of one fleet that a request may come through.
 const MOST_HOPS: usize = 4;
@@ -191,7 +196,7 @@ impl Handler {
                     // It need not be from where this client belongs.
                     && !self.engine.sources.is_sticky() =>
             {
-                self.relay(visit, *response, Told::Passed("uri-miss"))
+                self.relay(visit, *response, None, Told::Passed("uri-miss"))
             }
             Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, BYPASS).await,
             Err(error) => unreachable(&error),
@@ -211,7 +216,7 @@ impl Handler {
         match self.engine.sources.fetch(&ask, None).await {
             Ok(fetched) => {
                 let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
-                stick(self.relay(visit, fetched.response, Told::Passed(why)), cookie)
+                stick(self.relay(visit, fetched.response, Some(fetched.read_timeout), Told::Passed(why)), cookie)
             }
             Err(error) => unreachable(&error),
         }
@@ -221,42 +226,51 @@ impl Handler {
     async fn change(&self, visit: &Visit, body: Incoming, watch: &Arc<Watch>) -> Response<Outgoing> {
         let mut ask = ask(visit);
         ask.stick = Some(visit.client);
-        let mut wanted = None;
+        let mut progress = None;
         let upload: Upload = if body.is_end_stream() {
             Empty::new().map_err(|never| match never {}).boxed_unsync()
         } else {
             let mut upload = Uploading::new(body, watch.body());
             if expects_continue(&visit.headers) {
-                let (gated, want) = upload.when_wanted();
-                (upload, wanted) = (gated, Some(want));
+                upload = upload.when_wanted();
             }
+            progress = Some(upload.progress());
             upload.boxed_unsync()
         };
-        let fetched = match self.engine.sources.pass(&ask, upload, wanted).await {
+        let fetched = match self.engine.sources.pass(&ask, upload, progress).await {
             Ok(fetched) => fetched,
             Err(error) => return unreachable(&error),
         };
         let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
-        let response = fetched.response;
         let safe = matches!(visit.method, Method::OPTIONS);
-        if !safe && (response.status().is_success() || response.status().is_redirection()) {
+        let status = fetched.response.status();
+        if !safe && (status.is_success() || status.is_redirection()) {
             self.engine.purge(&name(&visit.host, &visit.target));
             // What the answer says has changed as well, if it is of the same site.
             for field in [header::LOCATION, header::CONTENT_LOCATION] {
-                if let Some(target) = response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
+                if let Some(target) = fetched.response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
                     self.engine.purge(&name(&visit.host, &target));
                 }
             }
         }
-        stick(self.relay(visit, response, Told::Passed("method")), cookie)
+        stick(self.relay(visit, fetched.response, Some(fetched.read_timeout), Told::Passed("method")), cookie)
     }
 
-    fn relay(&self, visit: &Visit, response: Response<Incoming>, told: Told) -> Response<Outgoing> {
+    fn relay(
+        &self,
+        visit: &Visit,
+        response: Response<Incoming>,
+        patience: Option<Duration>,
+        told: Told,
+    ) -> Response<Outgoing> {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers);
-        let body =
-            if visit.method == Method::HEAD { Outgoing::empty() } else { Outgoing::incoming(body, self.meter(visit)) };
+        let body = if visit.method == Method::HEAD {
+            Outgoing::empty()
+        } else {
+            Outgoing::incoming(Relayed::new(body, patience.unwrap_or(USUAL_SILENCE)), self.meter(visit))
+        };
         self.signed(plain(parts.status, headers, body), told, None)
     }
 

@@ -6,6 +6,7 @@ mod connections;
 mod control;
 mod handler;
 mod proxied;
+mod relayed;
 mod tls;
 mod upload;
 mod watch;
@@ -33,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 use tokio_rustls::TlsAcceptor;
-pub(crate) use upload::Wanted;
+pub(crate) use upload::Progress;
 use watch::{Gone, Patience, Watch, Watched};
 
 use crate::access_log::AccessLog;

@@ -362,3 +362,40 @@ async fn a_scene_without_stickiness_sets_no_cookie() {
     let scene = Scene::new().await;
     assert_eq!(ask(scene.at(), "POST", "/10/a", &[], "body").await.field("set-cookie"), "");
 }
+
+/// An edge before one server that may be silent for half a second.
+async fn impatient(url: &str) -> (witness_edge::edge::Edge, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(folder.path(), "e1", &[], "");
+    let text = format!(
+        "{text}[[sources]]\nname = \"home\"\nurls = [\"{url}\"]\nconnect_timeout = \"200ms\"\nread_timeout = \"300ms\"\n"
+    );
+    let config = witness_edge::config::Config::parse(&text, &folder.path().join("edge.toml")).unwrap();
+    (witness_edge::edge::Edge::start(&config).await.unwrap(), folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_may_take_longer_than_a_source_may_be_silent() {
+    let origin = Origin::start().await;
+    let (edge, _folder) = impatient(&origin.url).await;
+    let mut stream = TcpStream::connect(edge.http()[0]).await.unwrap();
+    let head = b"POST /10/up HTTP/1.1\r\nHost: files.example.com\r\nContent-Length: 100\r\nConnection: close\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        stream.write_all(&[b'x'; 25]).await.unwrap();
+    }
+    let told = until_closed(&mut stream).await.unwrap();
+    assert!(told.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&told));
+    // When all of it is there, the source has to answer.
+    origin.set(|manner| manner.latency = Duration::from_secs(3600));
+    assert_eq!(ask(edge.http()[0], "POST", "/10/up", &[], "body").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_for_one_client_that_does_not_go_on_ends() {
+    let url = scripted("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 1000\r\n\r\nbegins").await;
+    let (edge, _folder) = impatient(&url).await;
+    let answer = ask(edge.http()[0], "POST", "/a", &[], "body").await;
+    assert_eq!((answer.status, answer.body.as_slice(), answer.whole), (200, &b"begins"[..], false));
+}
