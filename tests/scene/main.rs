@@ -4,6 +4,7 @@
 
 mod figures;
 mod guards;
+mod ladder;
 mod mistakes;
 mod scene;
 mod times;
