@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
+mod crowd;
 mod figures;
 mod guards;
 mod ladder;
