@@ -10,8 +10,10 @@
 //!   store    slices on disk
 //! ```
 
+pub mod access_log;
 pub mod clock;
 pub mod config;
+pub mod connect;
 mod crash;
 pub mod edge;
 pub mod fill;
@@ -19,4 +21,5 @@ pub mod http;
 pub mod load;
 pub mod serve;
 pub mod source;
+pub mod sticky;
 pub mod store;

@@ -1,6 +1,8 @@
 //! What the fuzzers in `fuzz/` look at, without a fuzzer: a few thousand inputs from seeds, most of them near to what
 //! is right.
 
+#![expect(unreachable_pub, reason = "the fuzzers name these from outside")]
+
 #[path = "../../../fuzz/edge/files.rs"]
 mod files;
 #[path = "../../../fuzz/edge/headers.rs"]

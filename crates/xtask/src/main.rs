@@ -19,7 +19,8 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   demo    runs `witness demo`: a whole fleet on loopback
   test    runs all tests; ARGUMENTS go to the test runner (`cargo nextest run`, or `cargo test` without nextest)
   overload-test
-          four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root
+          four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root;
+          ARGUMENTS pick tests by name
   edge-kill [--seeds N] [--first N]
           kills the edge in the middle of fills, evictions and index writes, and looks at every byte it serves
           afterwards: 1000 times unless told otherwise, half a second each

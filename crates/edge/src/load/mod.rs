@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use limit::Limiter;
+pub use limit::{Limiter, group};
 use serde::Serialize;
 pub use top::{Heavy, Kind, Top};
 
@@ -29,6 +29,8 @@ const WORTH_PERCENT: u64 = 5;
 #[derive(Debug)]
 pub struct Load {
     capacity: u64,
+    /// Connections that there may be; none: any number.
+    room: Option<usize>,
     started: Stopwatch,
     sent: AtomicU64,
     connections: AtomicUsize,
@@ -93,6 +95,7 @@ impl Load {
     pub fn new(capacity: u64) -> Self {
         Self {
             capacity,
+            room: None,
             started: Stopwatch::start(),
             sent: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -105,6 +108,12 @@ impl Load {
             refusals: AtomicU64::new(0),
             samples: Mutex::new(VecDeque::from([Sample::default()])),
         }
+    }
+
+    /// The same, for at most so many connections.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     /// Bytes of a body went to a client.
@@ -235,7 +244,9 @@ impl Load {
         if !any_source && figures.failures > 0 {
             return Status::Failing;
         }
-        match figures.egress.saturating_mul(100) / self.capacity.max(1) {
+        let carried = figures.egress.saturating_mul(100) / self.capacity.max(1);
+        let taken = self.room.map_or(0, |room| self.connections() as u64 * 100 / (room as u64).max(1));
+        match carried.max(taken) {
             percent if percent >= OVERLOAD_PERCENT => Status::Overload,
             percent if percent >= BUSY_PERCENT => Status::Busy,
             _ => Status::Ok,
@@ -300,6 +311,17 @@ mod tests {
             load.sample_at(seconds(second), 0);
         }
         assert_eq!(load.status(&load.figures(), true), Status::Ok);
+    }
+
+    #[test]
+    fn one_without_room_for_more_connections_is_overloaded() {
+        let load = std::sync::Arc::new(Load::new(1_000_000).with_room(20));
+        let mut taken: Vec<_> = (0..15).map(|_| load.connection()).collect();
+        assert_eq!(load.status(&load.figures(), true), Status::Ok);
+        taken.push(load.connection());
+        assert_eq!(load.status(&load.figures(), true), Status::Busy);
+        taken.extend((0..3).map(|_| load.connection()));
+        assert_eq!(load.status(&load.figures(), true), Status::Overload);
     }
 
     #[test]

@@ -10,10 +10,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::relayed::Relayed;
+use super::watch::{Active, Waits};
 use super::wire::Lane;
+use crate::access_log::Entry;
 use crate::fill::{Engine, Object, Part, ReadError, Reader};
 use crate::load::{Limiter, Load};
 
@@ -67,18 +69,32 @@ pub(super) fn referer_host(referer: &HeaderValue) -> Option<String> {
     (!host.is_empty() && host.len() <= 255).then(|| host.to_ascii_lowercase())
 }
 
+/// What goes on while an answer is on its way.
+#[derive(Debug)]
+pub(super) struct Attendance {
+    /// That it is under way.
+    pub(super) _active: Active,
+    /// Whether it waits for the client.
+    pub(super) waits: Waits,
+    /// Written down when it is over.
+    pub(super) entry: Option<Box<Entry>>,
+    /// What the client was given last.
+    pub(super) given: u64,
+}
+
 /// A body.
 pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
     waiting: Option<Pin<Box<Sleep>>>,
     length: Option<u64>,
+    attendance: Option<Attendance>,
 }
 
 enum Source {
     Bytes(Option<Bytes>),
     Pieces { engine: Arc<Engine>, object: Arc<Object>, near: bool, pieces: VecDeque<Piece>, state: State },
-    Incoming(Incoming),
+    Relayed(Box<Relayed>),
 }
 
 enum State {
@@ -102,12 +118,13 @@ impl Outgoing {
         let bytes = bytes.into();
         let length = Some(bytes.len() as u64);
         let source = Source::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        Self { source, meter: None, waiting: None, length }
+        Self { source, meter: None, waiting: None, length, attendance: None }
     }
 
-    pub(super) fn incoming(body: Incoming, meter: Meter) -> Self {
-        let length = body.size_hint().exact();
-        Self { source: Source::Incoming(body), meter: Some(meter), waiting: None, length }
+    pub(super) fn incoming(body: Relayed, meter: Meter) -> Self {
+        let length = body.length();
+        let source = Source::Relayed(Box::new(body));
+        Self { source, meter: Some(meter), waiting: None, length, attendance: None }
     }
 
     pub(super) fn pieces(
@@ -118,7 +135,16 @@ impl Outgoing {
         meter: Meter,
     ) -> Self {
         let source = Source::Pieces { engine, object, near: meter.near, pieces, state: State::Between };
-        Self { source, meter: Some(meter), waiting: None, length }
+        Self { source, meter: Some(meter), waiting: None, length, attendance: None }
+    }
+}
+
+impl Outgoing {
+    /// The same, attended.
+    pub(super) fn attended(self, attendance: Attendance) -> Self {
+        let mut outgoing = self;
+        outgoing.attendance = Some(attendance);
+        outgoing
     }
 }
 
@@ -126,18 +152,7 @@ impl Source {
     fn poll(&mut self, context: &mut Context<'_>, lane: Option<&Lane>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Self::Incoming(body) => loop {
-                return match Pin::new(&mut *body).poll_frame(context) {
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(data) => Poll::Ready(Some(Ok(data))),
-                        // Trailers end here.
-                        Err(_) => continue,
-                    },
-                    Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
-                    Poll::Ready(None) => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                };
-            },
+            Self::Relayed(body) => body.poll(context),
             Self::Pieces { engine, object, near, pieces, state } => loop {
                 let result = match std::mem::replace(state, State::Between) {
                     State::Between => match pieces.pop_front() {
@@ -187,6 +202,14 @@ impl Source {
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(entry) = self.attendance.as_mut().and_then(|attendance| attendance.entry.as_mut()) {
+            entry.set_whole(self.length == Some(0));
+        }
+    }
+}
+
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
@@ -196,6 +219,9 @@ impl Body for Outgoing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(attendance) = &mut this.attendance {
+            attendance.waits.moved(std::mem::take(&mut attendance.given));
+        }
         if let Some(waiting) = &mut this.waiting {
             if waiting.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -207,10 +233,17 @@ impl Body for Outgoing {
             Poll::Ready(Some(Ok(bytes))) => {
                 let sent = bytes.len() as u64;
                 this.length = this.length.map(|length| length.saturating_sub(sent));
+                if let Some(attendance) = &mut this.attendance {
+                    attendance.given = sent;
+                    attendance.waits.wait();
+                    if let Some(entry) = &mut attendance.entry {
+                        entry.add_sent(sent);
+                    }
+                }
                 if let Some(meter) = &this.meter {
                     let object = match &this.source {
                         Source::Pieces { object, .. } => Some(&**object),
-                        Source::Bytes(_) | Source::Incoming(_) => None,
+                        Source::Bytes(_) | Source::Relayed(_) => None,
                     };
                     meter.note(sent, object);
                     let take = |limiter: &Arc<Limiter>| limiter.take(meter.client, sent, meter.load.shed_step());
@@ -221,13 +254,17 @@ impl Body for Outgoing {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                // One whose length nobody knew.
+                this.length = Some(this.length.unwrap_or(0));
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.length == Some(0) && !matches!(&self.source, Source::Incoming(body) if !body.is_end_stream())
+        self.length == Some(0) && !matches!(&self.source, Source::Relayed(body) if !body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

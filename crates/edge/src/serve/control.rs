@@ -18,7 +18,9 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{plain, text};
 use super::body::Outgoing;
+use super::connections::Connections;
 use super::handler;
+use crate::access_log::AccessLog;
 use crate::config::Secret;
 use crate::fill::{Engine, Want};
 use crate::load::{Kind, Load};
@@ -43,6 +45,10 @@ pub struct Control {
     pub engine: Arc<Engine>,
     /// Purges that were asked for.
     pub purges: AtomicU64,
+    /// What became of connections.
+    pub connections: Arc<Connections>,
+    /// What could not be written down.
+    pub access_log: Option<AccessLog>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -213,7 +219,7 @@ impl Control {
                 _ => return text(StatusCode::BAD_REQUEST, &format!("{name} is no header field")),
             };
         }
-        let ask = Ask { method: Method::GET, target, host, headers };
+        let ask = Ask { method: Method::GET, target, host, headers, stick: None };
         let want = Want { name: ask.name(), ask, start: 0, last: None, near: false };
         let engine = self.engine.clone();
         // It opens a file.
@@ -268,6 +274,8 @@ impl Control {
         let (fetches, unanswered) = self.engine.sources.counts();
         let (siblings, siblings_well, sibling_fetches, sibling_failures) = self.engine.sources.sibling_counts();
         let store = self.engine.store.numbers();
+        let connections = self.connections.counts();
+        let dropped = self.access_log.as_ref().map_or(0, AccessLog::dropped);
         let counters = [
             ("sent_bytes_total", "Bytes of bodies sent to clients.", sent),
             ("hits_total", "Requests answered from the cache.", hits),
@@ -282,11 +290,18 @@ impl Control {
             ("refused_referers_total", "Requests refused for the page they came from.", self.load.refused().1),
             ("sibling_fetches_total", "Requests to siblings.", sibling_fetches),
             ("sibling_fetches_unanswered_total", "Requests that a sibling did not answer.", sibling_failures),
+            ("failed_accepts_total", "Connections that could not be accepted.", connections.failed_accepts),
+            ("refused_connections_total", "Connections refused before a request.", connections.refused),
+            ("idle_connections_left_total", "Connections left because nothing more was asked.", connections.idle),
+            ("slow_heads_left_total", "Connections left because a head did not come.", connections.slow_heads),
+            ("slow_bodies_left_total", "Connections left because a body went too slowly.", connections.slow_bodies),
+            ("access_log_dropped_total", "Lines of the access log that were not written.", dropped),
         ];
         let gauges = [
             ("egress_bps", "Bit/s sent in the last seconds.", self.load.figures().egress),
             ("capacity_bps", "Bit/s that the line carries.", self.load.capacity()),
             ("connections", "Clients that are connected.", self.load.connections() as u64),
+            ("connections_limit", "Clients that may be connected.", self.connections.most() as u64),
             ("shed_step", "The brownout step.", u64::from(self.load.shed_step())),
             ("cache_bytes", "Bytes on the disk.", store.bytes),
             ("cache_objects", "Objects in the cache.", store.objects),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
@@ -13,12 +14,22 @@ use hyper::body::{Body, Incoming};
 use super::answer::{Asked, answer, insert, plain, splash, text, wants_page};
 use super::body::{Meter, Outgoing, referer_host};
 use super::control::Control;
+use super::relayed::Relayed;
+use super::upload::Uploading;
+use super::watch::Watch;
 use super::wire::Lane;
+use crate::access_log::CacheWord;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
 use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop, strip_tags};
 use crate::load::{Limiter, Load};
 use crate::source::{Ask, FetchError, Part, Upload};
+
+/// What `Cache-Status` calls an answer that is for one client alone.
+const BYPASS: &str = "bypass";
+
+/// How long a source may be silent of which nothing else is known: the default of `read_timeout`.
+const USUAL_SILENCE: Duration = Duration::from_secs(90);
 
 /// Edges of one fleet that a request may come through.
 const MOST_HOPS: usize = 4;
@@ -76,6 +87,7 @@ impl Handler {
         request: Request<Incoming>,
         client: IpAddr,
         secure: bool,
+        watch: &Arc<Watch>,
         lane: Option<Lane>,
     ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
@@ -110,7 +122,7 @@ impl Handler {
             }
             Method::GET | Method::HEAD => self.read(&visit).await,
             Method::CONNECT | Method::TRACE => closing(text(StatusCode::METHOD_NOT_ALLOWED, "not here")),
-            _ => self.change(&visit, body).await,
+            _ => self.change(&visit, body, watch).await,
         }
     }
 
@@ -216,11 +228,13 @@ impl Handler {
             }
             // It is of the whole, and without conditions; a sibling that wants a beginning can cut it off itself.
             Ok(Got::Pass(response))
-                if visit.method == Method::GET && (!has_conditions(&visit.headers) || is_beginning(visit)) =>
+                if visit.method == Method::GET && (!has_conditions(&visit.headers) || is_beginning(visit))
+                    // It need not be from where this client belongs.
+                    && !self.engine.sources.is_sticky() =>
             {
-                self.relay(visit, *response, Told::Passed("uri-miss"))
+                self.relay(visit, *response, None, Told::Passed("uri-miss"))
             }
-            Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, "bypass").await,
+            Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, BYPASS).await,
             Err(error) => unreachable(visit, &error),
         }
     }
@@ -233,39 +247,59 @@ impl Handler {
 
     /// Sends a request on as it is, and its answer back.
     async fn pass(&self, visit: &Visit, why: &'static str) -> Response<Outgoing> {
-        let ask = ask(visit);
+        let mut ask = ask(visit);
+        ask.stick = (why == BYPASS).then_some(visit.client);
         match self.engine.sources.fetch(&ask, Part::AsAsked, None).await {
-            Ok(fetched) => self.relay(visit, fetched.response, Told::Passed(why)),
+            Ok(fetched) => {
+                let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
+                stick(self.relay(visit, fetched.response, Some(fetched.read_timeout), Told::Passed(why)), cookie)
+            }
             Err(error) => unreachable(visit, &error),
         }
     }
 
     /// Any other method.
-    async fn change(&self, visit: &Visit, body: Incoming) -> Response<Outgoing> {
+    async fn change(&self, visit: &Visit, body: Incoming, watch: &Arc<Watch>) -> Response<Outgoing> {
+        let mut ask = ask(visit);
+        ask.stick = Some(visit.client);
+        let mut progress = None;
         let upload: Upload = if body.is_end_stream() {
             Empty::new().map_err(|never| match never {}).boxed_unsync()
         } else {
-            body.map_err(Into::into).boxed_unsync()
+            let mut upload = Uploading::new(body, watch.body());
+            if expects_continue(&visit.headers) {
+                upload = upload.when_wanted();
+            }
+            progress = Some(upload.progress());
+            upload.boxed_unsync()
         };
-        let response = match self.engine.sources.pass(&ask(visit), upload).await {
-            Ok(response) => response,
+        let fetched = match self.engine.sources.pass(&ask, upload, progress).await {
+            Ok(fetched) => fetched,
             Err(FetchError::Impossible) => return text(StatusCode::METHOD_NOT_ALLOWED, "nothing can be changed here"),
             Err(error) => return unreachable(visit, &error),
         };
+        let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
         let safe = matches!(visit.method, Method::OPTIONS);
-        if !safe && (response.status().is_success() || response.status().is_redirection()) {
+        let status = fetched.response.status();
+        if !safe && (status.is_success() || status.is_redirection()) {
             self.engine.purge(&name(&visit.host, &visit.target)).await;
             // What the answer says has changed as well, if it is of the same site.
             for field in [header::LOCATION, header::CONTENT_LOCATION] {
-                if let Some(target) = response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
+                if let Some(target) = fetched.response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
                     self.engine.purge(&name(&visit.host, &target)).await;
                 }
             }
         }
-        self.relay(visit, response, Told::Passed("method"))
+        stick(self.relay(visit, fetched.response, Some(fetched.read_timeout), Told::Passed("method")), cookie)
     }
 
-    fn relay(&self, visit: &Visit, response: Response<Incoming>, told: Told) -> Response<Outgoing> {
+    fn relay(
+        &self,
+        visit: &Visit,
+        response: Response<Incoming>,
+        patience: Option<Duration>,
+        told: Told,
+    ) -> Response<Outgoing> {
         // A source tells by this that what is behind it is down. Who does not look at pages hears it in its own words.
         let is_down = [502, 503, 504].contains(&response.status().as_u16());
         if is_down && !visit.near && visit.method == Method::GET && wants_page(&visit.headers) {
@@ -279,8 +313,11 @@ impl Handler {
         if !visit.near {
             strip_tags(&mut headers);
         }
-        let body =
-            if visit.method == Method::HEAD { Outgoing::empty() } else { Outgoing::incoming(body, self.meter(visit)) };
+        let body = if visit.method == Method::HEAD {
+            Outgoing::empty()
+        } else {
+            Outgoing::incoming(Relayed::new(body, patience.unwrap_or(USUAL_SILENCE)), self.meter(visit))
+        };
         self.signed(plain(parts.status, headers, body), told, None)
     }
 
@@ -303,11 +340,33 @@ impl Handler {
         if let Ok(value) = HeaderValue::from_str(&status) {
             headers.append("cache-status", value);
         }
+        let word = match told {
+            Told::Hit => "hit",
+            Told::Stale => "stale",
+            Told::Miss | Told::Stored => "miss",
+            Told::Joined => "joined",
+            Told::Revalidated => "revalidated",
+            Told::Passed(_) => "pass",
+        };
         if let Ok(value) = HeaderValue::from_str(&format!("1.1 {node}")) {
             headers.append(header::VIA, value);
         }
+        response.extensions_mut().insert(CacheWord(word));
         response
     }
+}
+
+/// Sets the cookie that leads back to where an answer came from.
+fn stick(mut response: Response<Outgoing>, cookie: Option<HeaderValue>) -> Response<Outgoing> {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Whether a client wants to know whether its body is wanted before it sends it.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// `*.example.com` is every name below and not the name itself; everything else is meant as it is written.
@@ -365,7 +424,8 @@ fn ask(visit: &Visit) -> Ask {
     insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &client);
     let scheme = if visit.secure { "https" } else { "http" };
     insert(&mut headers, HeaderName::from_static("x-forwarded-proto"), scheme);
-    Ask { method: visit.method.clone(), target: visit.target.clone(), host: visit.host.clone(), headers }
+    let (method, target, host) = (visit.method.clone(), visit.target.clone(), visit.host.clone());
+    Ask { method, target, host, headers, stick: None }
 }
 
 const CONDITIONS: [HeaderName; 6] = [

@@ -173,8 +173,13 @@ mod tests {
         {
             headers.insert(name, value.parse().unwrap());
         }
-        let mut ask =
-            Ask { method: Method::GET, target: "/a?policy".into(), host: "files.example.com".into(), headers };
+        let mut ask = Ask {
+            method: Method::GET,
+            target: "/a?policy".into(),
+            host: "files.example.com".into(),
+            headers,
+            stick: None,
+        };
         let endpoint: Uri = "http://192.0.2.1:9000".parse().unwrap();
         let request = bucket.request(&endpoint, &ask).unwrap().unwrap();
         assert_eq!(request.uri(), "http://192.0.2.1:9000/files/a");

@@ -89,7 +89,7 @@ impl Siblings {
         let mut told = Vec::new();
         for at in (0..self.well.len()).filter(|at| Some(*at) != self.own) {
             let member = base(&self.source.options.urls[at]);
-            let posted = self.post(&member, path, token, body);
+            let posted = self.post(at, &member, path, token, body);
             let answer = match tokio::time::timeout(PATIENCE * 5, posted).await {
                 Ok(answer) => answer,
                 Err(_) => Err("it does not answer".to_owned()),
@@ -99,13 +99,13 @@ impl Siblings {
         told
     }
 
-    async fn post(&self, member: &str, path: &str, token: &str, body: &str) -> Result<(), String> {
+    async fn post(&self, at: usize, member: &str, path: &str, token: &str, body: &str) -> Result<(), String> {
         let body = Full::new(Bytes::copy_from_slice(body.as_bytes())).map_err(|never| match never {}).boxed_unsync();
         let request = Request::post(format!("{member}{path}"))
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(body)
             .map_err(|error| error.to_string())?;
-        let response = self.source.client.request(request).await.map_err(|error| chain(&error))?;
+        let response = self.source.client(at).request(request).await.map_err(|error| chain(&error))?;
         let status = response.status();
         status.is_success().then_some(()).ok_or_else(|| format!("it answers {status}"))
     }
@@ -115,7 +115,7 @@ impl Siblings {
         let url = base(&self.source.options.urls[at]);
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::builder().method(Method::GET).uri(format!("{url}/.witness/health")).body(body).ok()?;
-        let response = self.source.client.request(request).await.ok()?;
+        let response = self.source.client(at).request(request).await.ok()?;
         let bytes = Limited::new(response.into_body(), LARGEST).collect().await.ok()?.to_bytes();
         let document: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
         Some(matches!(document["status"].as_str(), Some("ok" | "busy" | "overload")))

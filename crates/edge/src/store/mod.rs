@@ -541,10 +541,6 @@ impl Store {
         (inner.index.entry(slot).generation() == stored.generation()).then_some(slot)
     }
 
-    fn forget(&self, key: Key, generation: u32) {
-        self.remove_if(key, |current| current == generation);
-    }
-
     /// What was purged by key.
     #[must_use]
     pub fn purges(&self) -> &Purges {

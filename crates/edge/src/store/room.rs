@@ -174,6 +174,10 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn forget(&self, key: Key, generation: u32) {
+        self.remove_if(key, |current| current == generation);
+    }
+
     fn free(&self) -> u64 {
         statvfs(&self.options.directory).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
     }
