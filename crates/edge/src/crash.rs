@@ -4,7 +4,7 @@
 //! `NAME:3` when it is reached for the third time. A release build has no such places.
 
 /// Dies here if told to.
-pub fn point(name: &str) {
+pub(crate) fn point(name: &str) {
     #[cfg(debug_assertions)]
     if debug::is_wanted(name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
