@@ -12,6 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use witness_edge::config::Config;
 use witness_edge::edge::{self, Edge};
 
+/// Answers are made of many small pieces of memory that live for a moment.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// For the health document, all in all.
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -13,6 +13,7 @@ mod pending;
 mod reader;
 mod remember;
 mod segment;
+mod shown;
 mod variant;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -29,6 +31,7 @@ pub use object::{Object, ReadError};
 use pending::PendingGuard;
 pub use reader::{Part, Reader};
 use remember::{Recent, Remembered};
+pub use shown::Shown;
 use variant::variant;
 
 use crate::clock;
@@ -183,6 +186,12 @@ impl Engine {
         drop(live);
         self.recent.push(&object);
         Some(object)
+    }
+
+    /// All of its body, where it is small, stored and in memory. Asking counts as wanting it.
+    #[must_use]
+    pub fn at_hand(&self, object: &Object) -> Option<Bytes> {
+        self.store.at_hand(object.stored()?)
     }
 
     /// Whether it can be given out. What has been evicted meanwhile can only while it comes in again: what is fetched

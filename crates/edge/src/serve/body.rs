@@ -78,6 +78,11 @@ impl Outgoing {
         Self { source, meter: None, waiting: None, length }
     }
 
+    /// Bytes of an object.
+    pub(super) fn at_hand(bytes: Bytes, meter: Meter) -> Self {
+        Self { meter: Some(meter), ..Self::bytes(bytes) }
+    }
+
     pub(super) fn incoming(body: Incoming, meter: Meter) -> Self {
         let length = body.size_hint().exact();
         Self { source: Source::Incoming(body), meter: Some(meter), waiting: None, length }

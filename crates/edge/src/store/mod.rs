@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock, statvfs};
 
 use file::ObjectFile;
@@ -396,6 +397,16 @@ impl Store {
             }
             read => Ok(Some(read)),
         }
+    }
+
+    /// The whole body, where it is small and in memory. It counts as wanted.
+    #[must_use]
+    pub fn at_hand(&self, stored: &Stored) -> Option<Bytes> {
+        let body = stored.file.small()?;
+        let mut inner = self.inner();
+        let slot = self.slot_of(&inner, stored).filter(|slot| inner.index.is_present(*slot, 0))?;
+        inner.index.touch(slot, 0);
+        Some(body)
     }
 
     /// Notes that somebody wanted this slice, once a request.
