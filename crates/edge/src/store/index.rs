@@ -12,6 +12,9 @@ const PRESENT: u8 = 1;
 const WANTED: u8 = 0b0110;
 const MAIN: u8 = 0b1000;
 
+/// How full the cache must be before objects have to be asked for more than once.
+const CHOOSY_PERCENT: u64 = 70;
+
 /// Up to how many slices have their bits in the entry itself.
 const INLINE: u32 = 16;
 
@@ -245,6 +248,11 @@ impl Index {
 
     pub(super) fn see(&mut self, slot: u32, now: u32) {
         self.entries[slot as usize].seen = now;
+    }
+
+    /// Whether an object that is not here is to be, when somebody asks for it now.
+    pub(super) fn admits(&mut self, key: Key, max_size: u64, min_uses: u32) -> bool {
+        min_uses < 2 || self.bytes() / 100 * 100 < max_size / 100 * CHOOSY_PERCENT || self.asked_before(key)
     }
 
     /// Whether this object was asked for lately, without being stored; from now on it was.

@@ -10,6 +10,7 @@ mod key;
 mod meta;
 mod open;
 mod queue;
+mod replay;
 mod scan;
 mod span;
 
@@ -30,6 +31,7 @@ use journal::{Change, Journal};
 pub use key::Key;
 pub use meta::Meta;
 use open::OpenFiles;
+pub use replay::Replay;
 use span::Pins;
 pub use span::{Cold, Span};
 
@@ -37,8 +39,6 @@ use crate::clock;
 
 /// After the disk was found full, nothing is stored for this long.
 const FULL_PAUSE: u64 = 5;
-/// How full the cache must be before objects have to be asked for more than once.
-const CHOOSY_PERCENT: u64 = 70;
 
 /// How the store is to behave.
 #[derive(Clone, Debug)]
@@ -264,11 +264,7 @@ impl Store {
         if clock::unix_seconds() < self.full_until.load(Ordering::Relaxed) {
             return false;
         }
-        let mut inner = self.inner();
-        if self.options.min_uses < 2 || inner.index.bytes() / 100 * 100 < self.options.max_size / 100 * CHOOSY_PERCENT {
-            return true;
-        }
-        inner.index.asked_before(key)
+        self.inner().index.admits(key, self.options.max_size, self.options.min_uses)
     }
 
     /// Whether this object was asked for lately, without being stored. Asking is a use.
