@@ -351,3 +351,7 @@ impl AsyncWrite for Wire {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ mod fleet;
 mod killed;
 mod model;
 mod origin;
+mod sent;
 mod wire;
 
 use std::net::SocketAddr;
