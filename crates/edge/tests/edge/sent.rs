@@ -78,9 +78,9 @@ async fn every_byte_is_right_on_both_kinds_of_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_slowly_gets_what_was_begun_while_the_cache_needs_the_room() {
-    let more = "[cache]\ndirectory = \"cache\"\nmax_size = \"24MiB\"\nmin_free = \"0B\"\nmin_uses = 1\n";
+    let more = "[cache]\ndirectory = \"cache\"\nmax_size = \"12MiB\"\nmin_free = \"0B\"\nmin_uses = 1\n";
     let scene = Scene::with(more).await;
-    let size = 16 * MIB;
+    let size = 8 * MIB;
     let target = format!("/{size}/a");
     for _ in 0..2 {
         get(scene.at(), &target, &[]).await;
@@ -94,9 +94,7 @@ async fn who_reads_slowly_gets_what_was_begun_while_the_cache_needs_the_room() {
     let mut bytes = vec![0; 100_000];
     slow.read_exact(&mut bytes).await.unwrap();
     for number in 0..12 {
-        for _ in 0..2 {
-            get(scene.at(), &format!("/{}/other{number}", 4 * MIB), &[]).await;
-        }
+        get(scene.at(), &format!("/{MIB}/other{number}"), &[]).await;
     }
     let rest = tokio::time::timeout(Duration::from_secs(60), slow.read_to_end(&mut bytes)).await;
     rest.unwrap().unwrap();
