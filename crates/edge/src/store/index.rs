@@ -12,6 +12,8 @@ const PRESENT: u8 = 1;
 const WANTED: u8 = 0b0110;
 const MAIN: u8 = 0b1000;
 
+/// What is new has this part of the room, and what was wanted again the rest.
+const SMALL_SHARE: u64 = 20;
 /// How full the cache must be before objects have to be asked for more than once.
 const CHOOSY_PERCENT: u64 = 70;
 
@@ -269,7 +271,8 @@ impl Index {
         let mut patience = self.queues.small.len() + self.queues.main.len();
         loop {
             let from_small = !self.queues.small.is_empty()
-                && (self.queues.main.is_empty() || self.small_bytes * 10 >= self.small_bytes + self.main_bytes);
+                && (self.queues.main.is_empty()
+                    || self.small_bytes * SMALL_SHARE >= self.small_bytes + self.main_bytes);
             let queue = if from_small { &mut self.queues.small } else { &mut self.queues.main };
             let item = queue.pop_front()?;
             let place = if from_small { 0 } else { MAIN };
