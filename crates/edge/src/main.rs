@@ -12,6 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use witness_edge::config::Config;
 use witness_edge::edge::{self, Edge};
 
+/// Answers are made of many small pieces of memory that live for a moment.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A caching reverse proxy for big files.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]

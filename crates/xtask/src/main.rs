@@ -27,6 +27,8 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
+  edge-bench [PARTS] [runs=N] [seconds=N] [trace=FILE]
+          the edge beside nginx and Varnish; PARTS pick measures by name: cold, TLS, plain, ratio, memory
   judge-bench
           measures the rule alone: over many nodes at once, or with the argument `year` over a year of four
   simulate-bench [SEEDS] [WORLDS]
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
             ci::everything(&machine, with_deny, &arguments)
         }
         "bench" => suites::bench(&machine, &arguments),
+        "edge-bench" => suites::edge_bench(&machine, &arguments),
         "judge-bench" => suites::judge_bench(&machine, &arguments),
         "simulate-bench" => suites::simulate_bench(&machine, &arguments),
         "gen" => suites::generate(&machine),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::machine::{Machine, has_openssl_headers, which};
-use crate::packages::{self, BENCH, BUILD, OVERLOAD, TESTS};
+use crate::packages::{self, BENCH, BUILD, EDGE_BENCH, OVERLOAD, TESTS};
 use crate::skips::{self, Skips};
 use crate::{Failure, cargo, root, run, succeeds};
 
@@ -143,6 +143,16 @@ pub(crate) fn bench(machine: &Machine, arguments: &[String]) -> Result<(), Failu
         return Err(format!("there is no benchmark {name} in benches/"));
     }
     run(build.cargo(&["bench", "--package", "witness", "--bench", name]).arg("--").args(arguments))
+}
+
+pub(crate) fn edge_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    Build::prepare(machine)?;
+    let missing = packages::provide(machine, EDGE_BENCH);
+    missing.tell(machine);
+    if let Some(need) = EDGE_BENCH.iter().find(|need| missing.has(need.package)) {
+        return Err(format!("without {} nothing can be compared", need.package));
+    }
+    run(cargo().args(["bench", "--package", "witness-edge", "--bench", "beside", "--"]).args(arguments))
 }
 
 pub(crate) fn judge_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {

@@ -4,10 +4,13 @@
 //! and the origin on core 1.
 
 mod client;
+mod cold;
 mod hits;
 mod measure;
+mod memory;
 mod origin;
 mod peers;
+mod ratio;
 
 use std::process::ExitCode;
 
@@ -31,8 +34,11 @@ fn bench(arguments: &[String]) -> Result<(), String> {
     let only: Vec<String> = arguments.iter().filter(|argument| !argument.contains('=')).cloned().collect();
     pin()?;
     let origin = Origin::start()?;
+    cold::bench(&origin, &only, runs as usize)?;
     hits::bench(&origin, &only, runs as usize, seconds)?;
-    Ok(())
+    let trace = arguments.iter().find_map(|argument| argument.strip_prefix("trace="));
+    ratio::bench(&only, trace.map(std::path::Path::new))?;
+    memory::bench(&origin, &only, number("objects=").map(u64::from))
 }
 
 /// Clients and origin stay off the servers' core.

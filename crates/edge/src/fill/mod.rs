@@ -16,6 +16,7 @@ mod purge;
 mod reader;
 mod remember;
 mod segment;
+mod shown;
 mod variant;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, watch};
@@ -30,6 +32,7 @@ use tokio::sync::{Semaphore, watch};
 pub use object::{Object, ReadError};
 pub use reader::{Part, Reader};
 use remember::{Recent, Remembered};
+pub use shown::Shown;
 use variant::variant;
 
 use crate::http::{Head, Rules};
@@ -232,6 +235,12 @@ impl Engine {
         drop(live);
         self.recent.push(&object);
         Some(object)
+    }
+
+    /// All of its body, where it is small, stored and in memory. Asking counts as wanting it.
+    #[must_use]
+    pub fn at_hand(&self, object: &Object) -> Option<Bytes> {
+        self.store.at_hand(object.stored()?)
     }
 
     /// Whether it can be given out. What has been evicted meanwhile can only while it comes in again: what is fetched

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::sync::Notify;
 
+use super::shown::Shown;
 use crate::http::Head;
 use crate::source::Ask;
 use crate::store::{Key, Read, Span, Store, Stored};
@@ -53,7 +54,7 @@ pub struct Object {
     pub ask: Ask,
     /// Which source has it; unknown for what was stored before the start.
     pub source: Option<usize>,
-    head: RwLock<Arc<Head>>,
+    shown: RwLock<Arc<Shown>>,
     /// Where its slices are on the disk. Not set: it is not stored.
     stored: OnceLock<Arc<Stored>>,
     /// Two to this power is a slice.
@@ -153,7 +154,7 @@ impl Object {
             key,
             ask,
             source,
-            head: RwLock::new(Arc::new(head)),
+            shown: RwLock::new(Arc::new(Shown::new(head))),
             stored: OnceLock::new(),
             slice_log2,
             state: Mutex::default(),
@@ -194,11 +195,17 @@ impl Object {
     /// The response's head, as it is now.
     #[must_use]
     pub fn head(&self) -> Arc<Head> {
-        self.head.read().expect("no thread panics while it holds this").clone()
+        self.shown.read().expect("no thread panics while it holds this").head().clone()
+    }
+
+    /// The same, with what is made of it for answers.
+    #[must_use]
+    pub fn shown(&self) -> Arc<Shown> {
+        self.shown.read().expect("no thread panics while it holds this").clone()
     }
 
     pub(super) fn set_head(&self, head: Head) {
-        *self.head.write().expect("no thread panics while it holds this") = Arc::new(head);
+        *self.shown.write().expect("no thread panics while it holds this") = Arc::new(Shown::new(head));
     }
 
     pub(super) fn stored(&self) -> Option<&Arc<Stored>> {

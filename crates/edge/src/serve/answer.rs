@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 
 use super::body::{Meter, Outgoing, Piece};
 use crate::fill::{Engine, Object};
-use crate::http::{Answer, Freshness, Head, Ranges, answer_to, if_range_holds, ranges, strip_tags};
+use crate::http::{Answer, Freshness, Ranges, answer_to, if_range_holds, ranges, strip_tags};
 
 /// What of an object goes into an answer.
 #[derive(Debug)]
@@ -30,9 +30,11 @@ pub(super) fn answer(
     freshness: &Freshness,
     meter: Meter,
 ) -> Response<Outgoing> {
-    let head = object.head();
+    let shown = object.shown();
+    let head = shown.head();
     let length = object.length();
-    let mut headers = fields(&head, freshness);
+    let mut headers = shown.fields();
+    headers.insert(header::AGE, freshness.age.into());
     if !asked.near {
         strip_tags(&mut headers);
     }
@@ -65,8 +67,13 @@ pub(super) fn answer(
                 }
             }
             if asked.method == Method::GET {
-                let pieces = VecDeque::from([Piece::Range(0, length)]);
-                *response.body_mut() = Outgoing::pieces(engine.clone(), object.clone(), pieces, length, meter);
+                *response.body_mut() = match engine.at_hand(object) {
+                    Some(body) => Outgoing::at_hand(body, object.clone(), meter),
+                    None => {
+                        let pieces = VecDeque::from([Piece::Range(0, length)]);
+                        Outgoing::pieces(engine.clone(), object.clone(), pieces, length, meter)
+                    }
+                };
             }
             response
         }
@@ -118,18 +125,6 @@ pub(super) fn answer(
             response
         }
     }
-}
-
-/// The stored fields, with the age as it is now.
-fn fields(head: &Head, freshness: &Freshness) -> HeaderMap {
-    let mut headers = head.headers.clone();
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::AGE, freshness.age.into());
-    if !headers.contains_key(header::DATE) {
-        let received = std::time::UNIX_EPOCH + std::time::Duration::from_secs(head.received);
-        insert(&mut headers, header::DATE, &httpdate::fmt_http_date(received));
-    }
-    headers
 }
 
 fn not_modified(mut headers: HeaderMap) -> Response<Outgoing> {

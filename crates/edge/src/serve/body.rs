@@ -43,6 +43,8 @@ pub(super) struct Meter {
     pub(super) near: bool,
     /// The host of the page that it is for.
     pub(super) referer: Option<HeaderValue>,
+    /// The object whose bytes are at hand.
+    pub(super) of: Option<Arc<Object>>,
     /// Where the connection takes places in files for bytes.
     pub(super) lane: Option<Lane>,
 }
@@ -119,6 +121,13 @@ impl Outgoing {
         let length = Some(bytes.len() as u64);
         let source = Source::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty()));
         Self { source, meter: None, waiting: None, length, attendance: None }
+    }
+
+    /// Bytes of an object.
+    pub(super) fn at_hand(bytes: Bytes, object: Arc<Object>, meter: Meter) -> Self {
+        let mut outgoing = Self::bytes(bytes);
+        outgoing.meter = Some(Meter { of: Some(object), ..meter });
+        outgoing
     }
 
     pub(super) fn incoming(body: Relayed, meter: Meter) -> Self {
@@ -243,7 +252,7 @@ impl Body for Outgoing {
                 if let Some(meter) = &this.meter {
                     let object = match &this.source {
                         Source::Pieces { object, .. } => Some(&**object),
-                        Source::Bytes(_) | Source::Relayed(_) => None,
+                        Source::Bytes(_) | Source::Relayed(_) => meter.of.as_deref(),
                     };
                     meter.note(sent, object);
                     let take = |limiter: &Arc<Limiter>| limiter.take(meter.client, sent, meter.load.shed_step());

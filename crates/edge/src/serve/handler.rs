@@ -21,7 +21,7 @@ use super::wire::Lane;
 use crate::access_log::CacheWord;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
-use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop, strip_tags};
+use crate::http::{Directives, Freshness, Rules, hops, ranges, strip_hop_by_hop, strip_tags};
 use crate::load::{Limiter, Load};
 use crate::source::{Ask, FetchError, Part, Upload};
 
@@ -96,7 +96,7 @@ impl Handler {
         };
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         if parts.uri.path().starts_with("/.witness/") {
-            return self.control.public(&parts.method, parts.uri.path(), &parts.headers, body).await;
+            return Box::pin(self.control.public(&parts.method, parts.uri.path(), &parts.headers, body)).await;
         }
         let seen = hops(&parts.headers, &self.fleet, &self.node);
         if seen.here || seen.fleet >= MOST_HOPS {
@@ -115,6 +115,25 @@ impl Handler {
         }
         let near = seen.fleet > 0;
         let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure, near, lane };
+        if let Some(response) = self.hit_at_once(&visit, &body) {
+            return response;
+        }
+        // Apart, so that a hit does not carry the room that everything else needs.
+        Box::pin(self.other(visit, body, watch)).await
+    }
+
+    /// Most of the time there is nothing to ask anybody.
+    fn hit_at_once(&self, visit: &Visit, body: &Incoming) -> Option<Response<Outgoing>> {
+        if !matches!(visit.method, Method::GET | Method::HEAD) || !body.is_end_stream() {
+            return None;
+        }
+        let object = self.engine.find_open(&name(&visit.host, &visit.target))?;
+        let fresh = self.freshness(&object);
+        let whole = fresh.is_fresh() && !self.engine.is_beginning(&object);
+        whole.then(|| self.hit(visit, &object, &fresh, Told::Hit))
+    }
+
+    async fn other(&self, visit: Visit, body: Incoming, watch: &Arc<Watch>) -> Response<Outgoing> {
         match visit.method {
             Method::GET | Method::HEAD if !body.is_end_stream() => {
                 // A body here means nothing, and whoever counts it differently can hide a request in it.
@@ -139,18 +158,12 @@ impl Handler {
             lane: visit.lane.clone(),
             near: visit.near,
             referer: visit.headers.get(header::REFERER).cloned(),
+            of: None,
         }
     }
 
     /// GET and HEAD.
     async fn read(&self, visit: &Visit) -> Response<Outgoing> {
-        // Most of the time there is nothing to ask anybody.
-        if let Some(object) = self.engine.find_open(&name(&visit.host, &visit.target)) {
-            let fresh = self.freshness(&object);
-            if fresh.is_fresh() && !self.engine.is_beginning(&object) {
-                return self.hit(visit, &object, &fresh, Told::Hit);
-            }
-        }
         let want = want(visit);
         let Some(object) = self.engine.find(&want) else {
             if Directives::of(&visit.headers, header::CACHE_CONTROL).only_if_cached {
@@ -197,7 +210,7 @@ impl Handler {
     }
 
     fn freshness(&self, object: &Object) -> Freshness {
-        freshness(&object.head(), self.rules(), clock::unix_seconds())
+        object.shown().freshness(self.rules(), clock::unix_seconds())
     }
 
     fn hit(&self, visit: &Visit, object: &Arc<Object>, fresh: &Freshness, told: Told) -> Response<Outgoing> {

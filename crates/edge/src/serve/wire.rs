@@ -28,6 +28,11 @@ const TLS_BUFFER: usize = 32 << 10;
 /// connection is full it is one record.
 const PIECE: usize = 64 << 10;
 const RECORD: usize = 16 << 10;
+/// It is handed to the encryption in parts of this size: longer ones the C library copies with an instruction that
+/// takes many times as long on some processors when source and destination are not aligned alike, as in a record.
+const PART: usize = 2 << 10;
+/// So many of them at once: a piece, and the heads between.
+const MOST: usize = PIECE / PART + 8;
 /// Where stand-ins may begin, which tells one from the next, and how long they may be.
 const BEGINS: usize = 64 << 10;
 const LONGEST: usize = 1 << 20;
@@ -238,12 +243,13 @@ impl Wire {
             stream.get_mut().1.set_buffer_limit(Some(2 * PIECE));
             let piece = self.piece;
             let sent = SCRATCH.with_borrow_mut(|scratch| -> Poll<io::Result<Result<usize, Cold>>> {
-                let filled = match gather(&mut self.lane.waiting(), buffers, &mut scratch[..piece])? {
-                    Ok(filled) => filled,
-                    Err(cold) => return Poll::Ready(Ok(Err(cold))),
-                };
-                Pin::new(&mut **stream).poll_write(context, &scratch[..filled]).map_ok(|sent| {
-                    self.piece = if sent == filled { PIECE.min(2 * piece) } else { RECORD };
+                let mut parts = Parts::default();
+                if let Some(cold) = gather(&mut self.lane.waiting(), buffers, &mut scratch[..piece], &mut parts)? {
+                    return Poll::Ready(Ok(Err(cold)));
+                }
+                let whole = parts.bytes;
+                Pin::new(&mut **stream).poll_write_vectored(context, parts.list()).map_ok(|sent| {
+                    self.piece = if sent == whole { PIECE.min(2 * piece) } else { RECORD };
                     Ok(sent)
                 })
             });
@@ -265,30 +271,65 @@ impl Wire {
     }
 }
 
-/// Fills `scratch` with what goes out next. Gives how much that is, or what has to come from the disk before.
-fn gather(waiting: &mut Waiting, buffers: &[IoSlice<'_>], scratch: &mut [u8]) -> io::Result<Result<usize, Cold>> {
-    let (mut filled, mut number) = (0, 0);
+/// What is encrypted at once, in its order.
+struct Parts<'b> {
+    parts: [IoSlice<'b>; MOST],
+    count: usize,
+    bytes: usize,
+}
+
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Self { parts: [IoSlice::new(&[]); MOST], count: 0, bytes: 0 }
+    }
+}
+
+impl<'b> Parts<'b> {
+    /// Adds as much as there is room for. Returns whether that is all of it.
+    fn add(&mut self, bytes: &'b [u8]) -> bool {
+        for part in bytes.chunks(PART) {
+            let Some(place) = self.parts.get_mut(self.count) else { return false };
+            *place = IoSlice::new(part);
+            self.count += 1;
+            self.bytes += part.len();
+        }
+        true
+    }
+
+    fn list(&self) -> &[IoSlice<'b>] {
+        &self.parts[..self.count]
+    }
+}
+
+/// Collects what goes out next: bytes where they are, and parts of files in `scratch`. Gives what has to come from the
+/// disk before.
+fn gather<'b>(
+    waiting: &mut Waiting,
+    buffers: &'b [IoSlice<'_>],
+    mut scratch: &'b mut [u8],
+    parts: &mut Parts<'b>,
+) -> io::Result<Option<Cold>> {
+    let mut number = 0;
     for buffer in buffers {
-        let part = buffer.len().min(scratch.len() - filled);
-        let room = &mut scratch[filled..filled + part];
-        if stands_in(buffer) {
-            let span = waiting.behind(number, buffer)?;
-            number += 1;
-            if !span.read(room)? {
-                if filled == 0 {
-                    return Ok(Err(span.cold()));
-                }
+        if !stands_in(buffer) {
+            if !parts.add(buffer) {
                 break;
             }
-        } else {
-            room.copy_from_slice(&buffer[..part]);
+            continue;
         }
-        filled += part;
-        if part < buffer.len() {
+        let span = waiting.behind(number, buffer)?;
+        number += 1;
+        let wanted = buffer.len().min(scratch.len());
+        let (room, rest) = scratch.split_at_mut(wanted);
+        scratch = rest;
+        if !span.read(room)? {
+            return Ok((parts.bytes == 0).then(|| span.cold()));
+        }
+        if !parts.add(room) || wanted < buffer.len() {
             break;
         }
     }
-    Ok(Ok(filled))
+    Ok(None)
 }
 
 impl AsyncRead for Wire {
@@ -341,3 +382,7 @@ impl AsyncWrite for Wire {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -221,6 +221,11 @@ impl ObjectFile {
         self.seed
     }
 
+    /// The whole body, where it is small and has been read.
+    pub(super) fn small(&self) -> Option<Bytes> {
+        self.small.get().cloned()
+    }
+
     /// Whether all of this slice has checksums.
     pub(super) fn has_sums(&self, slice: u32) -> bool {
         let (first, last) = self.blocks_of(slice);

@@ -11,6 +11,7 @@ mod meta;
 mod open;
 mod purges;
 mod queue;
+mod replay;
 mod room;
 mod scan;
 mod span;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 
 use file::ObjectFile;
@@ -33,14 +35,12 @@ pub use key::Key;
 pub use meta::Meta;
 use open::OpenFiles;
 pub use purges::Purges;
+pub use replay::Replay;
 use room::{Later, Waiting};
 use span::Pins;
 pub use span::{Cold, Span};
 
 use crate::{clock, crash};
-
-/// How full the cache must be before objects have to be asked for more than once.
-const CHOOSY_PERCENT: u64 = 70;
 
 /// How the store is to behave.
 #[derive(Clone, Debug)]
@@ -307,11 +307,7 @@ impl Store {
         if self.is_full() {
             return false;
         }
-        let mut inner = self.inner();
-        if self.options.min_uses < 2 || inner.index.bytes() / 100 * 100 < self.options.max_size / 100 * CHOOSY_PERCENT {
-            return true;
-        }
-        inner.index.asked_before(key)
+        self.inner().index.admits(key, self.options.max_size, self.options.min_uses)
     }
 
     /// Whether this object was asked for lately, without being stored. Asking is a use.
@@ -489,6 +485,16 @@ impl Store {
         }
     }
 
+    /// The whole body, where it is small and in memory. It counts as wanted.
+    #[must_use]
+    pub fn at_hand(&self, stored: &Stored) -> Option<Bytes> {
+        let body = stored.file.small()?;
+        let mut inner = self.inner();
+        let slot = self.slot_of(&inner, stored).filter(|slot| inner.index.is_present(*slot, 0))?;
+        inner.index.touch(slot, 0);
+        Some(body)
+    }
+
     /// Notes that somebody wanted this slice, once a request.
     pub fn touch(&self, stored: &Stored, slice: u32) {
         let mut inner = self.inner();
@@ -501,16 +507,6 @@ impl Store {
     /// [`Store::write_head`] writes it down.
     pub fn update(&self, stored: &Stored, meta: Meta) {
         *stored.meta.write().expect("no thread panics while it holds this") = Arc::new(meta);
-    }
-
-    /// Writes the head down as it is now. It blocks for as long as the disk does.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written. It counts until the next start all the same.
-    pub fn write_head(&self, stored: &Stored) -> io::Result<()> {
-        let _waiting = self.waiting.begin();
-        stored.file.rewrite(&stored.meta())
     }
 
     /// Drops an object. Returns whether anything of it was stored. On the disk it is gone after [`Store::flush`].

@@ -15,7 +15,7 @@ use rustix::fs::statvfs;
 use super::file::ObjectFile;
 use super::index::{Evicted, generation_of};
 use super::journal::{Change, Journal};
-use super::{Inner, Store, is_full};
+use super::{Inner, Store, Stored, is_full};
 use crate::clock::{self, Stopwatch};
 use crate::store::Key;
 
@@ -109,6 +109,16 @@ impl Store {
                 Later::Punch(victim) => self.give_back(&victim),
             }
         }
+    }
+
+    /// Writes the head down as it is now. It blocks for as long as the disk does.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written. It counts until the next start all the same.
+    pub fn write_head(&self, stored: &Stored) -> io::Result<()> {
+        let _waiting = self.waiting.begin();
+        stored.file.rewrite(&stored.meta())
     }
 
     /// Whether nothing is stored at the moment, as the disk was full or failed, or does not answer.

@@ -19,6 +19,7 @@ mod model;
 mod origin;
 mod partial;
 mod proxied;
+mod sent;
 mod sources;
 mod stopping;
 mod wire;
