@@ -72,6 +72,8 @@ pub(crate) const TESTS: &[Need] = &[
     program("curl", "curl", "the lab's internet, seen by curl"),
     server("keepalived", "keepalived", &["keepalived.service"], "a floating address by keepalived"),
     program("python3", "python3", "registrars driven by other people's clients"),
+    program("e2fsprogs", "mkfs.ext4", "the edge on disks that are read-only or silent"),
+    program("util-linux", "fsfreeze", "the edge on disks that are full, read-only or silent"),
 ];
 
 /// For overload in real packets.

@@ -18,6 +18,7 @@ mod loops;
 mod model;
 mod origin;
 mod partial;
+mod pitfalls;
 mod proxied;
 mod sent;
 mod sources;
