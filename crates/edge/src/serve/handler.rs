@@ -488,6 +488,9 @@ fn unreachable(visit: &Visit, error: &FetchError) -> Response<Outgoing> {
         return text(StatusCode::NOT_FOUND, "there is nothing here");
     }
     tracing::warn!(%error, "nothing to answer with");
+    if ![Method::GET, Method::HEAD].contains(&visit.method) {
+        return text(StatusCode::BAD_GATEWAY, "the source does not answer");
+    }
     splash(&visit.method, &visit.headers)
 }
 

@@ -216,3 +216,43 @@ async fn the_program_checks_tells_how_it_is_and_ends_when_it_is_told() {
     );
     assert!(!told.contains(TOKEN));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_purges_inspects_and_tells_what_goes_out() {
+    let origin = Origin::start().await;
+    origin.set(|manner| manner.fields.push(("Surrogate-Key".into(), "album-7".into())));
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &origin).await;
+    let run = |arguments: &[&str]| {
+        let path = folder.path().join("edge.toml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_witness-edge"));
+        let output = command.args(arguments).arg("--config").arg(path).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert!(!told.contains(TOKEN), "{told}");
+        (output.status.code(), told)
+    };
+    let url = "http://files.example.com/300000/a";
+    get(program.at, "/300000/a", &[("referer", "https://page.example/x")]).await;
+    let (code, told) = run(&["inspect", url]);
+    assert_eq!(code, Some(0), "{told}");
+    for line in ["state", "fresh", "Cache-Control has max-age=3600", "album-7", "disk.slices here"] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let (code, told) = run(&["inspect", url, "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &told["disk"]["which"]), (Some(0), &"0-1".into()), "{told}");
+    let (code, told) = run(&["top", "--count", "3"]);
+    assert!(code == Some(0) && told.contains("files.example.com/300000/a") && told.contains("page.example"), "{told}");
+    assert_eq!(run(&["purge", "--key", "album-7"]), (Some(0), "all with this key is purged\n".to_owned()));
+    assert!(run(&["inspect", url]).1.contains("purged"));
+    get(program.at, "/300000/a", &[]).await;
+    assert_eq!(run(&["purge", url]), (Some(0), "purged\n".to_owned()));
+    assert_eq!(run(&["purge", "--fleet", url]).0, Some(0));
+    assert_eq!(run(&["purge"]).0, Some(2));
+    assert_eq!(run(&["purge", url, "--key", "a"]).0, Some(2));
+    assert_eq!(run(&["purge", "not-a-url"]).0, Some(1));
+    assert_eq!(run(&["inspect", url, "--header", "nonsense"]).0, Some(2));
+    assert_eq!(origin.count(), 2);
+    drop(program);
+    assert_eq!(run(&["top"]).0, Some(1));
+}
