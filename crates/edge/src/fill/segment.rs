@@ -251,7 +251,8 @@ fn close(object: &Object, number: u64) {
             segment.running = false;
             // What came of a slice that was never whole is of little use: the slice will come again from its beginning.
             let is_whole = |kept: &Kept| {
-                kept.start % slice_size == 0 && kept.length == slice_size.min(length.saturating_sub(kept.start))
+                kept.start.is_multiple_of(slice_size)
+                    && kept.length == slice_size.min(length.saturating_sub(kept.start))
             };
             // A small part is kept all the same, where it is all there is.
             let small = segment.kept.len() == 1 && segment.kept[0].length <= FRAGMENT;
