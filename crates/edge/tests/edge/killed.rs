@@ -140,6 +140,15 @@ async fn after_a_kill_every_byte_is_right() {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(20 + numbers.below(400))).await;
+        if point.is_some() {
+            // It comes there in its own time, if at all.
+            for _ in 0..100 {
+                if !program.process.is_running() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
         if program.process.is_running() {
             killed += 1;
         } else {
