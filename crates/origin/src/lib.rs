@@ -7,12 +7,15 @@
 //!     │
 //!   rules                     may this be accepted?  pure
 //!     │
+//!   tier   backup   follow    copies elsewhere, and the way back
+//!     │
 //!   store   db                bytes and rows
 //!     │
 //!   model                     values
 //! ```
 
 pub mod admin;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -26,4 +29,5 @@ pub mod pages;
 pub mod rules;
 pub mod serve;
 pub mod store;
+pub mod tier;
 pub mod upload;
