@@ -141,6 +141,36 @@ pub fn publish(db: &Connection, upload: &Publication, names: &NameMaker, now: Ti
     Ok(Published::Named { link, again })
 }
 
+/// Gives content the name it had elsewhere, unless somebody has that name, or had it. Whether it did.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn adopt(db: &Connection, name: &Name, upload: &Publication, now: Time) -> Result<bool, DbError> {
+    if db.prepare_cached("SELECT 1 FROM links WHERE name = ?")?.exists([name.as_str()])?
+        || bans::reason(db, &upload.sha256, &upload.sha1)?.is_some()
+    {
+        return Ok(false);
+    }
+    let object = store(db, upload, now)?;
+    db.prepare_cached(
+        "INSERT INTO links (name, object, original, created, expires, max_views, shared) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        name.as_str(),
+        object,
+        upload.original,
+        now.0,
+        upload.expires.map(|time| time.0),
+        upload.max_views,
+        upload.shared
+    ])?;
+    db.prepare_cached("INSERT INTO claims (name, token, original, address, created) VALUES (?, NULL, ?, NULL, ?)")?
+        .execute(params![name.as_str(), upload.original, now.0])?;
+    note(db, now, "linked", Some(name), Some(&upload.sha256.0), Some("legacy"))?;
+    Ok(true)
+}
+
 /// The object's row, there or new.
 fn store(db: &Connection, upload: &Publication, now: Time) -> Result<i64, DbError> {
     let known: Option<(i64, String)> = db

@@ -9,6 +9,7 @@
 pub mod bans;
 pub mod links;
 mod open;
+pub mod replicas;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! Files out: what they are said to be, for how long they may be kept, and which part of them is wanted.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,16 +8,18 @@ use http::{Method, Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answer;
-use super::body::{Outgoing, Piece};
+use super::body::{Content, Outgoing, Piece};
 use super::range::{Wanted, wanted};
 use crate::clock;
 use crate::config::{Serve, Shown};
 use crate::db::links::{self, Found};
 use crate::db::{Db, DbError};
 use crate::metrics::Metrics;
-use crate::model::{Link, Name, Object, Time, random};
+use crate::model::{Link, Name, Object, Place, Time, random};
 use crate::rules;
 use crate::store::Store;
+use crate::tier::Tier;
+use crate::tier::legacy::{self, Legacy};
 
 /// In seconds: a year, which is how long something that never changes may be kept.
 const FOREVER: u64 = 31_536_000;
@@ -44,6 +45,10 @@ pub struct Files {
     pub metrics: Arc<Metrics>,
     /// Told when something was removed.
     pub removed: Arc<tokio::sync::Notify>,
+    /// Where content is that this disk does not have.
+    pub tier: Option<Arc<Tier>>,
+    /// Who is asked for names that are not known here.
+    pub legacy: Option<Arc<Legacy>>,
 }
 
 impl Files {
@@ -61,7 +66,16 @@ impl Files {
 
     async fn find(&self, method: &Method, name: &Name, headers: &HeaderMap) -> Result<Response<Outgoing>, DbError> {
         let (now, wanted_name) = (clock::now(), name.clone());
-        let found = self.db.read(move |db| links::lookup(db, &wanted_name, now)).await?;
+        let mut found = self.db.read(move |db| links::lookup(db, &wanted_name, now)).await?;
+        // One that was asked by another does not ask on: two that name each other would never end.
+        if found.is_none()
+            && !headers.contains_key(legacy::ASKED)
+            && let Some(legacy) = &self.legacy
+            && legacy.import(name).await?
+        {
+            let wanted_name = name.clone();
+            found = self.db.read(move |db| links::lookup(db, &wanted_name, now)).await?;
+        }
         let (link, object) = match found {
             Some(Found::File(link, object)) => (link, object),
             missing => {
@@ -75,15 +89,32 @@ impl Files {
                 });
             }
         };
-        let (store, sha256, size) = (self.store.clone(), object.sha256, object.size);
-        let opened = tokio::task::spawn_blocking(move || store.open_object(&sha256, size)).await;
-        let file = opened
-            .map_err(|error| DbError::Other(error.to_string()))?
-            .map_err(|error| DbError::Other(error.to_string()))?;
+        let file = self.open(&object).await?;
         if link.max_views.is_some() {
             return self.counted(method, link, object, file, headers).await;
         }
         Ok(self.send(method, &link, &object, file, headers, now))
+    }
+
+    /// The content: on this disk, if it is, or else in the tier.
+    async fn open(&self, object: &Object) -> Result<Content, DbError> {
+        let (store, sha256, size) = (self.store.clone(), object.sha256, object.size);
+        let opened = tokio::task::spawn_blocking(move || store.open_object(&sha256, size)).await;
+        if let Some(tier) = &self.tier {
+            tier.touch(sha256);
+        }
+        match (opened.map_err(|error| DbError::Other(error.to_string()))?, &self.tier) {
+            (Ok(file), _) => Ok(Content::File(Arc::new(file))),
+            (Err(error), None) => Err(DbError::Other(error.to_string())),
+            (Err(error), Some(tier)) => {
+                // Its row may say that it is here: then this is the way back from a disk that has lost it.
+                if object.place != Place::Remote {
+                    tracing::debug!(%error, "content is not on this disk");
+                }
+                let pull = tier.pull(object).map(Arc::new);
+                pull.map(Content::Tier).ok_or_else(|| DbError::Other(format!("{sha256} is neither here nor in the tier")))
+            }
+        }
     }
 
     /// A file that is gone after some downloads: each gets all of it, or nothing. It is open already, so that it can be
@@ -93,7 +124,7 @@ impl Files {
         method: &Method,
         link: Link,
         object: Object,
-        file: File,
+        file: Content,
         headers: &HeaderMap,
     ) -> Result<Response<Outgoing>, DbError> {
         let looks_ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|field| {
@@ -121,7 +152,7 @@ impl Files {
         method: &Method,
         link: &Link,
         object: &Object,
-        file: File,
+        file: Content,
         request: &HeaderMap,
         now: Time,
     ) -> Response<Outgoing> {

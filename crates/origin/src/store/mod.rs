@@ -151,6 +151,12 @@ impl Store {
         self.space.room()
     }
 
+    /// Bytes of the disk that are in use by everybody, and all that there are.
+    #[must_use]
+    pub fn usage(&self) -> Option<(u64, u64)> {
+        self.space.usage()
+    }
+
     /// Keeps others from removing these contents, until the guard is dropped. Many may place the same meanwhile.
     pub async fn share(&self, hashes: impl IntoIterator<Item = Sha256>) -> Shared {
         let mut stripes: Vec<usize> = hashes.into_iter().map(|hash| stripe(&hash)).collect();
