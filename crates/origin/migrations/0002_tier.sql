@@ -50,6 +50,14 @@ CREATE TRIGGER replicas_end AFTER DELETE ON objects BEGIN
     UPDATE replicas SET dropped = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE sha256 = OLD.sha256;
 END;
 
+-- Who copies rows removes files by itself.
+CREATE TRIGGER doom_copied AFTER DELETE ON objects WHEN (SELECT applying FROM standing) BEGIN
+    INSERT OR IGNORE INTO doomed (sha256) VALUES (OLD.sha256);
+END;
+CREATE TRIGGER undoom_copied AFTER INSERT ON objects WHEN (SELECT applying FROM standing) BEGIN
+    DELETE FROM doomed WHERE sha256 = NEW.sha256;
+END;
+
 -- When content was last asked for, to the hour.
 CREATE TABLE accesses (
     sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),

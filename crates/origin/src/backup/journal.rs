@@ -21,7 +21,7 @@ use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 use crate::model::Time;
 
 /// Tables of this machine alone, which are neither backed up line by line nor followed.
-const LOCAL: &[&str] = &["accesses", "checks", "journal", "marks", "replicas", "standing"];
+const LOCAL: &[&str] = &["accesses", "checks", "doomed", "journal", "marks", "replicas", "standing"];
 /// The same of columns: where content is differs between machines.
 const LOCAL_COLUMNS: &[(&str, &str)] = &[("objects", "place")];
 
@@ -208,6 +208,29 @@ pub fn forget(db: &Connection, through: i64, before: Time) -> rusqlite::Result<u
 pub fn go_on_after(db: &Connection, seq: i64) -> rusqlite::Result<()> {
     db.execute("DELETE FROM sqlite_sequence WHERE name = 'journal'", [])?;
     db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', ?1)", [seq])?;
+    Ok(())
+}
+
+/// Makes all journaled rows of `to` those of `from`, which has the same schema.
+///
+/// # Errors
+///
+/// When one of them cannot be read or written.
+pub fn replace_all(to: &Connection, from: &Connection) -> Result<(), ReplayError> {
+    let known = Replay::on(to)?.tables;
+    for table in known.keys() {
+        to.execute(&format!("DELETE FROM \"{table}\""), [])?;
+    }
+    for (table, columns) in &known {
+        let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
+        let mut insert = to.prepare(&upsert(table, columns))?;
+        let mut select = from.prepare(&format!("SELECT {} FROM \"{table}\"", names.join(", ")))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let values: rusqlite::Result<Vec<Value>> = (0..columns.len()).map(|at| row.get(at)).collect();
+            insert.execute(params_from_iter(values?))?;
+        }
+    }
     Ok(())
 }
 

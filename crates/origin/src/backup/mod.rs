@@ -14,6 +14,7 @@ pub mod expunge;
 pub mod journal;
 pub mod restore;
 pub mod retention;
+pub mod survey;
 pub mod take;
 pub mod vault;
 pub mod verify;

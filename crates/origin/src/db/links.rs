@@ -261,11 +261,7 @@ pub fn lookup(db: &Connection, name: &Name, now: Time) -> Result<Option<Found>, 
             size: row.get(11)?,
             kind: row.get(12)?,
             created: Time(row.get(13)?),
-            place: match place.as_str() {
-                "both" => Place::Both,
-                "remote" => Place::Remote,
-                _ => Place::Local,
-            },
+            place: placed(&place),
         };
         Ok(Found::File(link, object))
     });
@@ -390,6 +386,37 @@ pub fn forget(db: &Connection, before: Time, most: u32) -> Result<usize, DbError
 /// When it cannot be read.
 pub fn forgettable(db: &Connection, before: Time) -> Result<bool, DbError> {
     Ok(db.prepare_cached("SELECT 1 FROM links WHERE removed < ? LIMIT 1")?.exists([before.0])?)
+}
+
+/// An object.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn object(db: &Connection, sha256: &Sha256) -> Result<Option<Object>, DbError> {
+    let row = db
+        .prepare_cached("SELECT id, sha1, size, kind, created, place FROM objects WHERE sha256 = ?")?
+        .query_row([sha256.0], |row| {
+            let place: String = row.get(5)?;
+            Ok(Object {
+                id: row.get(0)?,
+                sha256: *sha256,
+                sha1: Sha1(row.get(1)?),
+                size: row.get(2)?,
+                kind: row.get(3)?,
+                created: Time(row.get(4)?),
+                place: placed(&place),
+            })
+        });
+    Ok(row.optional()?)
+}
+
+fn placed(word: &str) -> Place {
+    match word {
+        "both" => Place::Both,
+        "remote" => Place::Remote,
+        _ => Place::Local,
+    }
 }
 
 /// Content whose file is about to go.

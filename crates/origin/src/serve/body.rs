@@ -69,6 +69,18 @@ impl Outgoing {
         Self { left, pieces: pieces.into(), file: Some((content, metrics)), reading: None }
     }
 
+    /// All of a file.
+    #[must_use]
+    pub fn whole_file(file: File, size: u64, metrics: Arc<Metrics>) -> Self {
+        Self::file(Content::File(Arc::new(file)), vec![Piece::File(0..size)], metrics)
+    }
+
+    /// All of some content that is in the tier.
+    #[must_use]
+    pub fn whole_pull(pull: Pull, size: u64, metrics: Arc<Metrics>) -> Self {
+        Self::file(Content::Tier(Arc::new(pull)), vec![Piece::File(0..size)], metrics)
+    }
+
     /// The next bytes that are there already, or begins to read them.
     fn advance(&mut self) -> Option<Bytes> {
         while let Some(piece) = self.pieces.pop_front() {

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::{Serve, Shown};
 use crate::db::links::{self, Found};
 use crate::db::{Db, DbError};
+use crate::follow::gate::Gate;
 use crate::metrics::Metrics;
 use crate::model::{Link, Name, Object, Place, Time, random};
 use crate::rules;
@@ -49,6 +50,8 @@ pub struct Files {
     pub tier: Option<Arc<Tier>>,
     /// Who is asked for names that are not known here.
     pub legacy: Option<Arc<Legacy>>,
+    /// Whether this origin writes.
+    pub gate: Gate,
 }
 
 impl Files {
@@ -71,6 +74,7 @@ impl Files {
         if found.is_none()
             && !headers.contains_key(legacy::ASKED)
             && let Some(legacy) = &self.legacy
+            && self.gate.is_open()
             && legacy.import(name).await?
         {
             let wanted_name = name.clone();
@@ -139,7 +143,15 @@ impl Files {
             return Ok(self.send(method, &link, &object, file, &whole, clock::now()));
         }
         let (now, name) = (clock::now(), link.name.clone());
-        if !self.db.write(move |db| links::view(db, &name, now)).await? {
+        let viewed = match self.gate.is_open() {
+            true => self.db.write(move |db| links::view(db, &name, now)).await,
+            false => Err(DbError::Elsewhere),
+        };
+        if let Err(DbError::Elsewhere) = viewed {
+            // Two that count apart would show it too often.
+            return Ok(bare(StatusCode::SERVICE_UNAVAILABLE, "this cannot be seen here now", "no-store"));
+        }
+        if !viewed? {
             self.metrics.missed_downloads.add(1);
             return Ok(bare(StatusCode::GONE, "this is gone", GONE));
         }

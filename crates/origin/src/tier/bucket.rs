@@ -118,6 +118,7 @@ impl Bucket {
                 };
                 let (id, key) = (secret(&s3.access_key_id_env)?, secret(&s3.secret_key_env)?);
                 let options = ClientOptions::new()
+                    .with_allow_http(true)
                     .with_connect_timeout(CONNECT)
                     .with_read_timeout(SILENCE)
                     // Of a whole answer: a large one may take as long as it likes while something comes.
@@ -139,9 +140,10 @@ impl Bucket {
                     .with_region(&s3.region)
                     .with_access_key_id(id.reveal())
                     .with_secret_access_key(key.reveal())
-                    .with_allow_http(true)
                     // The server compares, if it knows how to, before it says that it has it.
                     .with_checksum_algorithm(Checksum::SHA256)
+                    // Every server knows how to remove one thing; many at once, some do not.
+                    .with_disable_bulk_delete(true)
                     .with_client_options(options)
                     .with_retry(retry)
                     .build()

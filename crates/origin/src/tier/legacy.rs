@@ -23,6 +23,7 @@ use crate::config::{Legacy as Settings, TierPlace};
 use crate::crash;
 use crate::db::links::{self, Publication};
 use crate::db::{Db, DbError};
+use crate::follow::standing::{self, Role};
 use crate::metrics::Metrics;
 use crate::model::Name;
 use crate::rules;
@@ -156,6 +157,9 @@ impl Legacy {
         let wanted = name.clone();
         if self.db.read(move |db| links::lookup(db, &wanted, clock::now())).await?.is_some() {
             return Ok(true);
+        }
+        if self.db.read(standing::read).await?.role != Role::Writes {
+            return Ok(false);
         }
         let Ok(_room) = self.room.acquire().await else { return Ok(false) };
         let mut all_answered = true;
