@@ -44,7 +44,8 @@ INSERT INTO replicas (sha256, size, state, since) SELECT sha256, size, 'waiting'
 CREATE TRIGGER replicas_begin AFTER INSERT ON objects BEGIN
     INSERT INTO replicas (sha256, size, state, since)
     VALUES (NEW.sha256, NEW.size, 'waiting', CAST(unixepoch('subsec') * 1000 AS INTEGER))
-    ON CONFLICT (sha256) DO UPDATE SET dropped = NULL;
+    -- It may be there from before: that is looked at anew.
+    ON CONFLICT (sha256) DO UPDATE SET dropped = NULL, state = 'waiting', since = excluded.since, due = 0, attempts = 0;
 END;
 CREATE TRIGGER replicas_end AFTER DELETE ON objects BEGIN
     UPDATE replicas SET dropped = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE sha256 = OLD.sha256;

@@ -169,8 +169,12 @@ impl Copies {
         if matches!(taken, Taken::Made(..)) {
             survey::expunge(&self.vault, &self.db, &config.backup.retention, false, now).await?;
         }
-        let last = self.db.read(|db| Ok(verify::reports(db)?)).await?.last().map(|(at, _)| *at);
-        if last.is_none_or(|last| now.since(last) >= config.backup.verify_every || last > now) {
+        let last = self.db.read(|db| {
+            let began: i64 = db.query_row("SELECT began FROM standing", [], |row| row.get(0))?;
+            Ok(verify::reports(db)?.last().map_or(crate::model::Time(began), |(at, _)| *at))
+        });
+        let last = last.await?;
+        if now.since(last) >= config.backup.verify_every || last > now {
             let bucket = self.tier.as_ref().map(|tier| tier.bucket());
             let share = config.backup.verify_share;
             let report = survey::verify(&self.vault, bucket, &self.db, share, &scratch, now).await?;

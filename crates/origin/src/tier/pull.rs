@@ -115,11 +115,7 @@ impl Tier {
 
     async fn fetch(&self, sha256: Sha256, size: u64, send: &watch::Sender<Progress>, flight: &Flight) -> State {
         match self.try_to_fetch(sha256, size, send, flight).await {
-            Ok(()) => {
-                self.metrics.pulled_objects.add(1);
-                self.metrics.pulled_bytes.add(size);
-                State::Whole
-            }
+            Ok(()) => State::Whole,
             Err(FetchError::NoRoom) => State::NoRoom,
             Err(FetchError::Gone) => State::Failed("it was removed meanwhile".into()),
             Err(FetchError::Bad(why)) => {
@@ -151,12 +147,17 @@ impl Tier {
     ) -> Result<(), FetchError> {
         let (store, mut staging) = (self.store.clone(), self.store.stage());
         let begun = tokio::task::spawn_blocking(move || {
+            // Who looked for it before it was in its place may ask for it after it is.
+            if let Ok(file) = store.open_object(&sha256, size) {
+                return Ok((file, None));
+            }
             let room = store.reserve(size)?;
             let file = staging.share()?;
-            Ok::<_, StoreError>((room, staging, file))
+            Ok::<_, StoreError>((file, Some((room, staging))))
         });
-        let (mut room, mut staging, file) = begun.await.map_err(FetchError::other)??;
+        let (file, begun) = begun.await.map_err(FetchError::other)??;
         let _ = flight.file.set(file);
+        let Some((mut room, mut staging)) = begun else { return Ok(()) };
         let mut tries = 0;
         while staging.size() < size || (size == 0 && tries == 0) {
             let before = staging.size();
@@ -192,6 +193,8 @@ impl Tier {
         crash::point("pull-placed");
         self.db.write(move |db| replicas::came_back(db, &sha256)).await.map_err(FetchError::other)?;
         crash::point("pull-noted");
+        self.metrics.pulled_objects.add(1);
+        self.metrics.pulled_bytes.add(size);
         Ok(())
     }
 

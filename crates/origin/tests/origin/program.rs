@@ -19,12 +19,17 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it in `folder`, to die at a place if that is wanted.
     pub(crate) async fn start(folder: &Path, crash_at: Option<&str>) -> Self {
+        Self::start_with(folder, "", crash_at).await
+    }
+
+    /// The same with `more` in its configuration.
+    pub(crate) async fn start_with(folder: &Path, more: &str, crash_at: Option<&str>) -> Self {
         let at = SocketAddr::from(([127, 0, 0, 1], witness_lab::ports::free()));
         let admin = witness_lab::ports::free();
         let server = format!(
             "[server]\nlisten = \"{at}\"\nadmin_listen = \"127.0.0.1:{admin}\"\nfiles_url = \"https://files.example.com\"\n"
         );
-        std::fs::write(folder.join("origin.toml"), configuration(folder, &server)).unwrap();
+        std::fs::write(folder.join("origin.toml"), configuration(folder, &(server + more))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_witness-origin"));
         command.args(["run", "--config"]).arg(folder.join("origin.toml")).stderr(Stdio::null());
         if let Some(place) = crash_at {
