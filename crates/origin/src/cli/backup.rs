@@ -493,8 +493,7 @@ impl Content {
     }
 
     fn path(&self, sha256: &Sha256) -> PathBuf {
-        let name = sha256.to_string();
-        self.store.join("objects").join(&name[..3]).join(name)
+        crate::store::object_path(&self.store, sha256)
     }
 
     /// Content in a new file, compared.

@@ -297,7 +297,7 @@ impl Follower {
         if staged.sha256 != sha256 {
             return Err(FollowError::Other(format!("for {sha256}, content with the hash {} came", staged.sha256)));
         }
-        let held = store.lock([sha256]).await;
+        let held = store.share([sha256]).await;
         let store = store.clone();
         let placed = tokio::task::spawn_blocking(move || store.place(staged, &held)).await;
         placed.map_err(|error| FollowError::Other(error.to_string()))??;

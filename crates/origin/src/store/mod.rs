@@ -178,8 +178,7 @@ impl Store {
     /// Where this content is, if it is here.
     #[must_use]
     pub fn path(&self, sha256: &Sha256) -> PathBuf {
-        let name = sha256.to_string();
-        self.root.join("objects").join(&name[..2]).join(name)
+        object_path(&self.root, sha256)
     }
 
     /// Puts what was received where it belongs, durably. If that content is there already, this one takes its place:
@@ -265,6 +264,13 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Where content is in the store whose folder is at `root`.
+#[must_use]
+pub fn object_path(root: &Path, sha256: &Sha256) -> PathBuf {
+    let name = sha256.to_string();
+    root.join("objects").join(&name[..2]).join(name)
 }
 
 fn stripe(sha256: &Sha256) -> usize {

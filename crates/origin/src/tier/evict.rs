@@ -63,7 +63,7 @@ impl Tier {
             self.db.write(move |db| replicas::failed(db, &sha256, true, &why, now)).await?;
             return Ok(false);
         }
-        let held = self.store.lock([sha256]).await;
+        let held = self.store.exclude(&sha256).await;
         if !self.db.write(move |db| replicas::evict(db, &sha256)).await? {
             return Ok(false);
         }

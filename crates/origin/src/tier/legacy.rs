@@ -268,7 +268,7 @@ impl Legacy {
             shared: false,
             token: None,
         };
-        let held = self.store.lock([sha256]).await;
+        let held = self.store.share([sha256]).await;
         let store = self.store.clone();
         let placed = tokio::task::spawn_blocking(move || store.place(staged, &held).map(|()| held)).await;
         let _held = placed.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;

@@ -156,7 +156,7 @@ impl Tier {
                 if is_here(&self.store) == said_here {
                     continue;
                 }
-                let _held = self.store.lock([sha256]).await;
+                let _held = self.store.exclude(&sha256).await;
                 let here = is_here(&self.store);
                 if here != said_here {
                     tracing::info!(%sha256, here, in_tier = there, "content is not where its row said");

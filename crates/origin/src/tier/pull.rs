@@ -182,7 +182,7 @@ impl Tier {
             return Err(FetchError::Bad(format!("{} bytes with the SHA-256 {} came back", staged.size, staged.sha256)));
         }
         crash::point("pulled");
-        let held = self.store.lock([sha256]).await;
+        let held = self.store.share([sha256]).await;
         if !self.db.read(move |db| replicas::is_remote(db, &sha256)).await.map_err(FetchError::other)? {
             // Removed, or uploaded again: either way this one is not needed. It is what it should be, though.
             return if self.store.path(&sha256).is_file() { Ok(()) } else { Err(FetchError::Gone) };

@@ -109,7 +109,7 @@ impl Tier {
             Outcome::Verified { here } => {
                 self.absent.remove(&sha256);
                 // Nobody may remove the file between the look and the row that says that it is here.
-                let _held = self.store.lock([sha256]).await;
+                let _held = self.store.exclude(&sha256).await;
                 let here = here && self.store.path(&sha256).is_file();
                 self.db.write(move |db| replicas::verified(db, &sha256, here, now)).await?;
                 crash::point("tier-verified");
@@ -155,7 +155,7 @@ impl Tier {
         };
         for sha256 in gone.into_iter().filter(|sha256| !pinned.contains(sha256)) {
             // Somebody may upload it again at this moment.
-            let _held = self.store.lock([sha256]).await;
+            let _held = self.store.exclude(&sha256).await;
             if !self.db.write(move |db| replicas::begin_to_purge(db, &sha256)).await? {
                 continue;
             }

@@ -138,10 +138,10 @@ impl Publisher {
             })
             .await;
         crash::point("published");
-        if matches!(published, Err(DbError::Refused)) {
+        if let Err(error @ (DbError::Refused | DbError::Elsewhere)) = published {
             drop(held);
             self.take_back(hashes).await?;
-            return Err(Refusal::Banned);
+            return Err(if matches!(error, DbError::Elsewhere) { Refusal::Elsewhere } else { Refusal::Banned });
         }
         drop(held);
         let published = published?;

@@ -10,6 +10,7 @@ mod full;
 mod hostile;
 mod killed;
 mod legacy;
+mod peers;
 mod program;
 mod races;
 mod recorded;

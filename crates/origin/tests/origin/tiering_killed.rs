@@ -28,7 +28,7 @@ fn check(folder: &Path, told: &str) -> usize {
         let (wanted, size, place) = object.unwrap();
         let is_right = |path: &Path| std::fs::read(path).is_ok_and(|found| found.len() as u64 == size && sha256(&found) == wanted);
         let name = wanted.to_string();
-        let here = is_right(&folder.join("store/objects").join(&name[..3]).join(&name));
+        let here = is_right(&folder.join("store/objects").join(&name[..2]).join(&name));
         let there = is_right(&folder.join("tier").join(object_key(&wanted)));
         assert!(here || place == "remote", "{told}: {name} should be here");
         assert!(there || place == "local", "{told}: {name} should be in the tier");
