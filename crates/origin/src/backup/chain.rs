@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::when::days;
 use crate::model::{Sha256, Time};
 
 /// What a backup is called: `20261121T101558123Z`, or `20261121T101558123Z/000004` for the fourth segment upon it.
@@ -101,6 +102,15 @@ impl FromStr for Id {
             _ => Err(format!("{text:?} is no backup; write it like 20261121T101558123Z or 20261121T101558123Z/000004")),
         }
     }
+}
+
+/// The moment that a full one is named for.
+pub(super) fn named(full: &str) -> Option<Time> {
+    let digits: Vec<i64> = full.bytes().filter(u8::is_ascii_digit).map(|digit| i64::from(digit - b'0')).collect();
+    let number = |from: usize, to: usize| digits.get(from..to).map(|digits| digits.iter().fold(0, |n, digit| n * 10 + digit));
+    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+    let seconds = number(8, 10)? * 3600 + number(10, 12)? * 60 + number(12, 14)?;
+    Some(Time((days(year, month, day) * 86_400 + seconds) * 1000 + number(14, 17)?))
 }
 
 /// What is known of a backup without its content.

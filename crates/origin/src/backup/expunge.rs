@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::chain::{Chain, Id};
+use super::chain::{Chain, Id, named};
 use super::retention::Retention;
-use super::when::days;
 use crate::model::Time;
 
 /// What goes, in the order in which it must: whatever is built upon something goes before it, so that one who dies in
@@ -36,7 +35,7 @@ pub fn expunged(
     let mut gone: Vec<Id> = points.iter().map(|(id, _)| *id).filter(|id| !needed(id)).cloned().collect();
     // What cannot be restored is kept for people to look at, as long as the rules would.
     for chain in chains.iter().filter(|chain| !pinned.contains(&chain.full)) {
-        let is_old = taken(&chain.full).is_some_and(|taken| now.since(taken) > rules.longest());
+        let is_old = named(&chain.full).is_some_and(|taken| now.since(taken) > rules.longest());
         let is_needed = chain.good.iter().any(|(id, _)| needed(id));
         if is_old && !is_needed {
             gone.extend(chain.broken.iter().map(|(id, _)| id.clone()));
@@ -48,15 +47,6 @@ pub fn expunged(
 
 fn newest<'p>(points: impl Iterator<Item = &'p (&'p Id, Time)>) -> Option<&'p Id> {
     points.max_by_key(|(id, taken)| (*taken, *id)).map(|(id, _)| *id)
-}
-
-/// When the full one of this name was taken.
-fn taken(full: &str) -> Option<Time> {
-    let digits: Vec<i64> = full.bytes().filter(u8::is_ascii_digit).map(|digit| i64::from(digit - b'0')).collect();
-    let number = |from: usize, to: usize| digits.get(from..to).map(|digits| digits.iter().fold(0, |n, digit| n * 10 + digit));
-    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
-    let seconds = number(8, 10)? * 3600 + number(10, 12)? * 60 + number(12, 14)?;
-    Some(Time((days(year, month, day) * 86_400 + seconds) * 1000 + number(14, 17)?))
 }
 
 #[cfg(test)]
@@ -73,7 +63,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_tells_when_it_was_taken(at in 0_i64..200_000_000_000_000) {
-            prop_assert_eq!(taken(&Id::full(Time(at)).full), Some(Time(at)));
+            prop_assert_eq!(named(&Id::full(Time(at)).full), Some(Time(at)));
         }
 
         /// Whatever there is, broken or whole, and wherever it is cut short: what could be restored before and is to

@@ -10,10 +10,11 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
-use super::chain::{FORMAT, Id, Manifest};
+use super::chain::{FORMAT, Id, Manifest, named};
 use super::due::{Due, Source, can_go_on, due, newest};
 use super::vault::Vault;
 use super::{BackupError, journal};
+use crate::clock;
 use crate::config::Backup;
 use crate::model::{Sha256, Time};
 use crate::tier::bucket::{Scratch, digest};
@@ -75,33 +76,40 @@ pub async fn take(
     if dry {
         return Ok(Taken::Would(next));
     }
+    if next == Due::Nothing {
+        return Ok(Taken::Nothing);
+    }
     let scratch = Scratch::inside(scratch)?;
-    let content = scratch.file("content");
-    let (id, manifest) = match (next, last) {
-        (Due::Incremental, Some((last_id, last))) => {
-            let id = last_id.next();
-            let previous = vault.digest_of_manifest(&last_id).await?;
-            let (path, name) = (content.clone(), id.to_string());
-            let manifest = blocking(database.to_owned(), move |db| segment(db, &path, &name, &last, previous, now)).await?;
-            (id, manifest)
-        }
-        (Due::Full(_) | Due::Incremental, _) => {
-            // A clock that stands still must not give two the same name.
-            let newest = chains.last().map(|chain| chain.full.clone()).unwrap_or_default();
-            let mut id = Id::full(now);
-            let mut at = now;
-            while id.full <= newest && at.0 < now.0 + 1000 {
-                at = Time(at.0 + 1);
-                id = Id::full(at);
-            }
-            let (path, copy, name) = (content.clone(), scratch.file("copy.db"), id.to_string());
-            let manifest = blocking(database.to_owned(), move |db| full(db, &copy, &path, &name, now)).await?;
-            (id, manifest)
-        }
-        (Due::Nothing, _) => return Ok(Taken::Nothing),
+    // Before a full one, a last segment of the same moment ends the chain before it: then there is no moment between
+    // the two that cannot be gone back to.
+    let upon = match last {
+        Some((last_id, last)) => Some((last_id.next(), last, vault.digest_of_manifest(&last_id).await?)),
+        None => None,
     };
-    vault.add(&id, &manifest, &content).await?;
-    tracing::info!(id = %id, bytes = manifest.size, lines = manifest.to - manifest.from, "a backup was made");
+    // Names grow, also when the clock stands still or was put back.
+    let newest = chains.last().and_then(|chain| named(&chain.full)).map_or(now, |newest| Time(newest.0 + 1));
+    let whole = matches!(next, Due::Full(_)).then(|| Id::full(now.max(newest)));
+    let (lines, copied, packed) = (scratch.file("lines"), scratch.file("copy.db"), scratch.file("packed"));
+    let (segment_at, full_at) = (lines.clone(), packed.clone());
+    let made = blocking(database.to_owned(), move |db| {
+        let mut made = Vec::new();
+        if let Some((id, last, previous)) = upon {
+            let manifest = segment(db, &lines, &id.to_string(), &last, previous)?;
+            made.push((id, manifest, segment_at));
+        }
+        if let Some(id) = whole {
+            let manifest = full(db, &copied, &packed, &id.to_string())?;
+            made.push((id, manifest, full_at));
+        }
+        Ok(made)
+    });
+    let mut newest = None;
+    for (id, manifest, content) in made.await? {
+        vault.add(&id, &manifest, &content).await?;
+        tracing::info!(id = %id, bytes = manifest.size, lines = manifest.to - manifest.from, "a backup was made");
+        newest = Some((id, manifest));
+    }
+    let (id, manifest) = newest.ok_or_else(|| BackupError::Other("nothing was made".to_owned()))?;
     if id.segment == 0 {
         forget(database.to_owned(), manifest.to, now).await;
     }
@@ -191,8 +199,8 @@ pub(crate) fn copy(db: &Connection, copy: &Path) -> Result<Connection, BackupErr
     Ok(to)
 }
 
-fn full(db: &Connection, copied: &Path, content: &Path, name: &str, now: Time) -> Result<Manifest, BackupError> {
-    let facts = source(db)?;
+fn full(db: &Connection, copied: &Path, content: &Path, name: &str) -> Result<Manifest, BackupError> {
+    let (facts, now) = (source(db)?, clock::now());
     let to = copy(db, copied)?;
     let mut manifest = manifest(&to, name, &facts, now)?;
     drop(to);
@@ -210,9 +218,8 @@ fn segment(
     name: &str,
     last: &Manifest,
     previous: Sha256,
-    now: Time,
 ) -> Result<Manifest, BackupError> {
-    let facts = source(db)?;
+    let (facts, now) = (source(db)?, clock::now());
     let mut manifest = manifest(db, name, &facts, now)?;
     let mut packed = Packed::create(content)?;
     let mut after = last.to;

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -17,13 +18,15 @@ use crate::backup::vault::Vault;
 use crate::backup::violators::{self, rough};
 use crate::backup::when::moment;
 use crate::backup::{BackupError, verify};
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::config::Config;
 use crate::copies::scratch;
 use crate::db::Db;
 use crate::model::{Sha256, Time};
 use crate::tier::bucket::{Bucket, Scratch, object_key, sha256};
 
+/// For another process to end its backup.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// For plugins: nobody knows.
 const UNKNOWN: u8 = 3;
 
@@ -183,7 +186,16 @@ async fn make(config: &Config, vault: &Vault, full: bool, incremental: bool, dry
         _ => Wanted::ByPolicy,
     };
     let path = database(config)?;
-    match take(&path, &scratch(config), vault, &config.backup, wanted, dry, clock::now()).await? {
+    let waiting = Stopwatch::start();
+    let taken = loop {
+        let scratch = scratch(config);
+        match take(&path, &scratch, vault, &config.backup, wanted, dry, clock::now()).await {
+            // The server's own.
+            Err(BackupError::Busy) if waiting.elapsed() < PATIENCE => tokio::time::sleep(PATIENCE / 200).await,
+            done => break done?,
+        }
+    };
+    match taken {
         Taken::Nothing | Taken::Would(Due::Nothing) => say("nothing is due"),
         Taken::Would(Due::Full(why)) => say(&format!("a full backup would be made: {why}")),
         Taken::Would(Due::Incremental) => say("a segment would be made"),
