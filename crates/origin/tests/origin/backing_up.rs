@@ -315,6 +315,7 @@ async fn what_is_archived_stays_with_its_content() {
     well(folder, &["backup", "archive", &id, "--undo"]);
     let gone = async || files(&folder.join("tier/objects")).is_empty();
     assert!(witness_lab::process::wait_until_async(limit, gone).await);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     well(folder, &["backup", "expunge", "--retention", "1,1"]);
     assert!(!ids(folder).contains(&id));
 }

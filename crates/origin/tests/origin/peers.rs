@@ -49,25 +49,17 @@ fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output 
     command.output().unwrap()
 }
 
-/// Everything that the tier and the backups do, on whatever listens there.
-async fn drives(port: u16, variables: &[(&str, &str)]) {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+/// What the tier does, on whatever listens there: a program that runs, where its files are, and one to delete.
+async fn drives_content(folder: &Path, port: u16, variables: &[(&str, &str)]) -> (Program, String) {
     let program = Program::start_as(folder, &section(port), variables).await;
-    let command = |arguments: &[&str]| {
-        let output = run(folder, arguments, variables);
-        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
-        told
-    };
     // One in a piece, one in parts, one of nothing.
     let contents = [bytes(800, 70_000), bytes(801, 3 << 20), Vec::new()];
     let mut targets = Vec::new();
-    let mut last = None;
+    let mut last = String::new();
     for content in &contents {
         let file = upload(program.at, "a.bin", content).await;
         targets.push(path(&file["url"]));
-        last = Some(path(&file["delete_url"]));
+        last = path(&file["delete_url"]);
     }
     // Evicted at once when they are safe there.
     let away = || files(&folder.join("store/objects")).is_empty();
@@ -78,8 +70,22 @@ async fn drives(port: u16, variables: &[(&str, &str)]) {
         let got = get(program.at, target, &[]).await;
         assert!(got.whole && got.status == 200 && got.body == *content, "{target}: {}", got.status);
     }
+    (program, last)
+}
+
+/// Everything that the tier and the backups do, on whatever listens there.
+async fn drives(port: u16, variables: &[(&str, &str)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (program, last) = drives_content(folder, port, variables).await;
+    let command = |arguments: &[&str]| {
+        let output = run(folder, arguments, variables);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
+        told
+    };
     command(&["backup", "run", "--full"]);
-    assert_eq!(crate::client::ask(program.at, "POST", &last.unwrap(), &[], "").await.status, 200);
+    assert_eq!(crate::client::ask(program.at, "POST", &last, &[], "").await.status, 200);
     assert!(command(&["backup", "run", "--incremental"]).contains("segment"));
     let verified = command(&["backup", "verify", "--share", "100"]);
     assert!(verified.contains("was restored for trial") && verified.contains("2 were read"), "{verified}");
@@ -118,24 +124,36 @@ async fn moto_verifies_our_signatures() {
         }
         command
     };
-    let port = witness_lab::ports::free();
-    let mut server = python(&["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
-    // After so many requests it wants signatures, and compares them.
-    server.env("INITIAL_NO_AUTH_ACTION_COUNT", "4").stdout(Stdio::null()).stderr(Stdio::null());
-    let _server = Guard::start(&mut server).unwrap();
-    assert!(listens(port), "it does not listen");
-    let prepared = python(&["-c", PREPARE, &format!("http://127.0.0.1:{port}")]).output().unwrap();
-    assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
-    let keys = String::from_utf8(prepared.stdout).unwrap();
-    let (id, secret) = keys.trim().split_once(' ').unwrap();
-    drives(port, &[("TEST_KEY", id), ("TEST_SECRET", secret)]).await;
-    // Who has another secret gets nothing, is told why, and does not see the secret in it.
+    let start = |variables: &[(&str, &str)]| {
+        let port = witness_lab::ports::free();
+        let mut server = python(&["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+        server.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Guard::start(&mut server).unwrap();
+        assert!(listens(port), "it does not listen");
+        let prepared = python(&["-c", PREPARE, &format!("http://127.0.0.1:{port}")]).output().unwrap();
+        assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
+        let keys = String::from_utf8(prepared.stdout).unwrap();
+        let (id, secret) = keys.trim().split_once(' ').unwrap();
+        (server, port, id.to_owned(), secret.to_owned())
+    };
+    let (server, port, id, secret) = start(&[]);
+    drives(port, &[("TEST_KEY", &id), ("TEST_SECRET", &secret)]).await;
+    drop(server);
+    // After so many requests it wants signatures, and compares them. Those of lists with a stroke in their prefix it
+    // compares wrongly, also such as its own library makes; so it gets no backups.
+    let (_server, port, id, secret) = start(&[("INITIAL_NO_AUTH_ACTION_COUNT", "4")]);
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("origin.toml"), crate::configuration(folder.path(), &section(port))).unwrap();
-    let refused = run(folder.path(), &["backup", "list"], &[("TEST_KEY", id), ("TEST_SECRET", "another-secret")]);
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert!(told.contains("SignatureDoesNotMatch") && !told.contains("another-secret"), "{told}");
+    drop(drives_content(folder.path(), port, &[("TEST_KEY", &id), ("TEST_SECRET", &secret)]).await);
+    // With another secret nothing is safe there; why is told, and the secret is not in it.
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("TEST_KEY", id.as_str()), ("TEST_SECRET", "another-secret")];
+    let program = Program::start_as(folder.path(), &section(port), &variables).await;
+    upload(program.at, "a.bin", b"something").await;
+    let db = rusqlite::Connection::open(folder.path().join("store/meta.db")).unwrap();
+    let error = || db.query_row("SELECT coalesce(error, '') FROM replicas", [], |row| row.get::<_, String>(0)).unwrap();
+    assert!(wait_until(LIMIT, || !error().is_empty()));
+    assert!(error().contains("SignatureDoesNotMatch") && !error().contains("another-secret"), "{}", error());
+    assert_eq!(files(&folder.path().join("store/objects")).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
