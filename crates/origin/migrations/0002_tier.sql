@@ -6,6 +6,7 @@ CREATE TABLE standing (
     lineage TEXT NOT NULL,
     epoch INTEGER NOT NULL CHECK (epoch > 0),
     role TEXT NOT NULL CHECK (role IN ('writes', 'follows', 'fenced')),
+    fenced_by TEXT, -- who began to write last, as far as this one was told
     began INTEGER NOT NULL,
     applying INTEGER NOT NULL DEFAULT 0 CHECK (applying IN (0, 1)) -- what another one wrote is being copied
 ) STRICT;

@@ -2,8 +2,8 @@
 //! one that it copies.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -199,7 +199,11 @@ impl Copies {
             let level = progress.level.load(Ordering::Relaxed);
             let since = clock::now().since(crate::model::Time(level)).as_secs();
             let figures = [
-                ("follow_lines_behind", "Lines of the other origin's journal that are not here.", behind.unsigned_abs()),
+                (
+                    "follow_lines_behind",
+                    "Lines of the other origin's journal that are not here.",
+                    behind.unsigned_abs(),
+                ),
                 ("follow_lag_seconds", "So long ago, all that the other origin had was here.", since),
                 ("follow_fetched_objects", "Contents that were copied.", progress.fetched.load(Ordering::Relaxed)),
             ];
@@ -210,7 +214,13 @@ impl Copies {
         if let Ok(standing) = self.db.read(standing::read).await {
             let writes = u64::from(standing.role == Role::Writes && self.gate.is_open());
             write_metric(lines, "gauge", "writes", "1 where this origin takes uploads.", writes);
-            write_metric(lines, "gauge", "epoch", "How often another origin has begun to write.", standing.epoch.unsigned_abs());
+            write_metric(
+                lines,
+                "gauge",
+                "epoch",
+                "How often another origin has begun to write.",
+                standing.epoch.unsigned_abs(),
+            );
         }
         if let Some((since, text)) = &*self.judged.lock().unwrap_or_else(PoisonError::into_inner) {
             lines.push_str(text);
@@ -220,7 +230,8 @@ impl Copies {
     }
 
     async fn judge(&self) -> Result<(), BackupError> {
-        let is_fresh = |judged: &Option<(Stopwatch, String)>| judged.as_ref().is_some_and(|(since, _)| since.elapsed() < JUDGED);
+        let is_fresh =
+            |judged: &Option<(Stopwatch, String)>| judged.as_ref().is_some_and(|(since, _)| since.elapsed() < JUDGED);
         if is_fresh(&self.judged.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
@@ -230,7 +241,12 @@ impl Copies {
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = judged.as_ref().is_none_or(|(_, before)| *before != text);
         for violation in found.iter().filter(|_| is_news) {
-            tracing::warn!(kind = violation.kind, subject = violation.subject, text = violation.text, "a backup violates the policy");
+            tracing::warn!(
+                kind = violation.kind,
+                subject = violation.subject,
+                text = violation.text,
+                "a backup violates the policy"
+            );
         }
         *judged = Some((Stopwatch::start(), text));
         Ok(())

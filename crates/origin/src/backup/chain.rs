@@ -92,11 +92,12 @@ impl FromStr for Id {
             Some((full, segment)) => (full, segment.parse().ok().filter(|segment| *segment > 0)),
             None => (text, Some(0)),
         };
-        let shape = full.len() == 19 && full.bytes().enumerate().all(|(at, byte)| match at {
-            8 => byte == b'T',
-            18 => byte == b'Z',
-            _ => byte.is_ascii_digit(),
-        });
+        let shape = full.len() == 19
+            && full.bytes().enumerate().all(|(at, byte)| match at {
+                8 => byte == b'T',
+                18 => byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            });
         match segment {
             Some(segment) if shape => Ok(Self { full: full.to_owned(), segment }),
             _ => Err(format!("{text:?} is no backup; write it like 20261121T101558123Z or 20261121T101558123Z/000004")),
@@ -107,7 +108,8 @@ impl FromStr for Id {
 /// The moment that a full one is named for.
 pub(super) fn named(full: &str) -> Option<Time> {
     let digits: Vec<i64> = full.bytes().filter(u8::is_ascii_digit).map(|digit| i64::from(digit - b'0')).collect();
-    let number = |from: usize, to: usize| digits.get(from..to).map(|digits| digits.iter().fold(0, |n, digit| n * 10 + digit));
+    let number =
+        |from: usize, to: usize| digits.get(from..to).map(|digits| digits.iter().fold(0, |n, digit| n * 10 + digit));
     let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
     let seconds = number(8, 10)? * 3600 + number(10, 12)? * 60 + number(12, 14)?;
     Some(Time((days(year, month, day) * 86_400 + seconds) * 1000 + number(14, 17)?))
@@ -276,7 +278,8 @@ pub(super) mod tests {
         assert_eq!(Id::of_manifest(&id.next().manifest_key()), Some(id.next()));
         assert_eq!(Id::of_manifest(&id.manifest_key()), Some(id.clone()));
         assert_eq!(Id::of_manifest(&id.content_key()), None);
-        for bad in ["", "x", "20261121T101558Z", "20261121T101558007Z/", "20261121T101558007Z/0", "../../etc/passwd00Z"] {
+        for bad in ["", "x", "20261121T101558Z", "20261121T101558007Z/", "20261121T101558007Z/0", "../../etc/passwd00Z"]
+        {
             assert!(bad.parse::<Id>().is_err(), "{bad}");
         }
         assert_eq!(Id::of_manifest("meta/full/20261121T101558007Z/000001.json"), None);

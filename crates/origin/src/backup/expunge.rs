@@ -20,10 +20,8 @@ pub fn expunged(
     rules: &Retention,
     now: Time,
 ) -> Vec<Id> {
-    let points: Vec<(&Id, Time)> = chains
-        .iter()
-        .flat_map(|chain| chain.good.iter().map(|(id, manifest)| (id, Time(manifest.taken))))
-        .collect();
+    let points: Vec<(&Id, Time)> =
+        chains.iter().flat_map(|chain| chain.good.iter().map(|(id, manifest)| (id, Time(manifest.taken)))).collect();
     let times: Vec<Time> = points.iter().map(|(_, taken)| *taken).collect();
     let mut kept: BTreeSet<&Id> = rules.keep(&times, now).into_iter().map(|at| points[at].0).collect();
     kept.extend(points.iter().filter(|(id, _)| pinned.contains(&id.full)).map(|(id, _)| *id));

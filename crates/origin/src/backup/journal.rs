@@ -177,7 +177,8 @@ pub fn lines(db: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<L
 ///
 /// When the database cannot be read.
 pub fn last(db: &Connection) -> rusqlite::Result<i64> {
-    let found = db.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'journal'", [], |row| row.get(0)).optional()?;
+    let found =
+        db.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'journal'", [], |row| row.get(0)).optional()?;
     Ok(found.unwrap_or(0))
 }
 
@@ -291,7 +292,8 @@ impl<'db> Replay<'db> {
 fn upsert(table: &str, columns: &[Column]) -> String {
     let names: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
     let marks: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
-    let mut sql = format!("INSERT INTO \"{table}\" ({}) VALUES ({}) ON CONFLICT DO ", names.join(", "), marks.join(", "));
+    let mut sql =
+        format!("INSERT INTO \"{table}\" ({}) VALUES ({}) ON CONFLICT DO ", names.join(", "), marks.join(", "));
     let sets: Vec<String> = columns
         .iter()
         .filter(|column| !column.is_key)
@@ -328,7 +330,8 @@ fn value_of(value: &serde_json::Value, holds: Holds) -> Option<Value> {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
     Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
@@ -353,14 +356,17 @@ mod tests {
     }
 
     fn dump(db: &Connection) -> Vec<String> {
-        ["SELECT quote(id) || quote(hash) || quote(word) || quote(size) FROM one ORDER BY id", "SELECT quote(name) || half FROM two ORDER BY 1"]
-            .iter()
-            .flat_map(|sql| {
-                let mut statement = db.prepare(sql).unwrap();
-                let rows: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-                rows
-            })
-            .collect()
+        [
+            "SELECT quote(id) || quote(hash) || quote(word) || quote(size) FROM one ORDER BY id",
+            "SELECT quote(name) || half FROM two ORDER BY 1",
+        ]
+        .iter()
+        .flat_map(|sql| {
+            let mut statement = db.prepare(sql).unwrap();
+            let rows: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            rows
+        })
+        .collect()
     }
 
     #[derive(Clone, Debug)]
@@ -421,9 +427,11 @@ mod tests {
     #[test]
     fn triggers_follow_the_schema() {
         let db = database(TABLES);
-        db.execute_batch("ALTER TABLE two ADD COLUMN more BLOB; CREATE TABLE three (id INTEGER PRIMARY KEY) STRICT;").unwrap();
+        db.execute_batch("ALTER TABLE two ADD COLUMN more BLOB; CREATE TABLE three (id INTEGER PRIMARY KEY) STRICT;")
+            .unwrap();
         install(&db).unwrap();
-        db.execute_batch("INSERT INTO two VALUES ('a', 1, x'00ff'); INSERT INTO three VALUES (1); DELETE FROM three;").unwrap();
+        db.execute_batch("INSERT INTO two VALUES ('a', 1, x'00ff'); INSERT INTO three VALUES (1); DELETE FROM three;")
+            .unwrap();
         let texts: Vec<String> = lines(&db, 0, 9).unwrap().into_iter().map(|line| line.text).collect();
         assert_eq!(
             texts,

@@ -33,7 +33,8 @@ pub fn target(chains: &[Chain], at: Time) -> Result<Target, BackupError> {
     let chain = chains.iter().filter(before).max_by_key(|chain| chain.good[0].1.taken);
     let Some(chain) = chain else {
         let first = chains.iter().filter_map(|chain| chain.good.first()).map(|(_, full)| full.taken).min();
-        let there = first.map_or_else(|| "there is none".to_owned(), |first| format!("the first is of {}", Time(first).rfc3339()));
+        let there = first
+            .map_or_else(|| "there is none".to_owned(), |first| format!("the first is of {}", Time(first).rfc3339()));
         return Err(BackupError::Other(format!("there is no backup as old as {}; {there}", at.rfc3339())));
     };
     // The first segment that reaches beyond the moment is needed, too: it has what was written just before.
@@ -242,7 +243,9 @@ mod tests {
         let mut entries = made(Time(1000), 3, 100);
         entries.extend(made(Time(2000), 1, 100));
         let chains = chains(&entries);
-        let at = |time: i64| target(&chains, Time(time)).map(|target| (target.parts.len(), target.last().0.to_string(), target.until));
+        let at = |time: i64| {
+            target(&chains, Time(time)).map(|target| (target.parts.len(), target.last().0.to_string(), target.until))
+        };
         let first = Id::full(Time(1000)).full;
         let second = Id::full(Time(2000)).full;
         assert_eq!(at(1150).unwrap(), (3, format!("{first}/000002"), Some(Time(1150))));

@@ -53,7 +53,9 @@ impl Rule {
         let Some(count) = self.count.map(|count| count as usize) else { return within };
         // Newest first; of those taken at once, the order in the list decides.
         within.sort_by_key(|&at| (std::cmp::Reverse(times[at]), at));
-        let width = (i64::try_from(self.within.as_millis()).unwrap_or(i64::MAX) / i64::from(self.count.unwrap_or(1)).max(1)).max(1);
+        let width = (i64::try_from(self.within.as_millis()).unwrap_or(i64::MAX)
+            / i64::from(self.count.unwrap_or(1)).max(1))
+        .max(1);
         // The oldest of each slot that is in the list at all: one whose slot began before the age may be out already,
         // and then it does not stand for its slot any more.
         let mut firsts: BTreeMap<i64, usize> = BTreeMap::new();

@@ -45,7 +45,7 @@ pub enum Taken {
     /// It would be this.
     Would(Due),
     /// This.
-    Made(Id, Manifest),
+    Made(Id, Box<Manifest>),
 }
 
 /// Takes one of the database at `database` and puts it into `vault`. `scratch` is where there is room meanwhile. Only
@@ -113,7 +113,7 @@ pub async fn take(
     if id.segment == 0 {
         forget(database.to_owned(), manifest.to, now).await;
     }
-    Ok(Taken::Made(id, manifest))
+    Ok(Taken::Made(id, Box::new(manifest)))
 }
 
 /// That the journal keeps a little more than it must is no reason to fail.
@@ -142,10 +142,12 @@ impl Alone {
         let local = |error| BackupError::Local(format!("failed to lock {}", folder.display()), error);
         std::fs::create_dir_all(folder).map_err(local)?;
         let lock = File::create(folder.join("backup.lock")).map_err(local)?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            rustix::io::Errno::WOULDBLOCK => BackupError::Busy,
-            other => local(other.into()),
-        })?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+            |error| match error {
+                rustix::io::Errno::WOULDBLOCK => BackupError::Busy,
+                other => local(other.into()),
+            },
+        )?;
         Ok(Self { _lock: lock })
     }
 }
@@ -170,7 +172,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Connection) -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, BackupError> {
     let done = tokio::task::spawn_blocking(move || {
-        let db = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let db =
+            Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(Duration::from_secs(10))?;
         db.execute_batch("BEGIN")?;
         work(&db)
@@ -205,8 +208,10 @@ fn full(db: &Connection, copied: &Path, content: &Path, name: &str) -> Result<Ma
     let mut manifest = manifest(&to, name, &facts, now)?;
     drop(to);
     let mut packed = Packed::create(content)?;
-    let mut file = File::open(copied).map_err(|error| BackupError::Local("failed to read the copy".to_owned(), error))?;
-    std::io::copy(&mut file, &mut packed.out).map_err(|error| BackupError::Local("failed to pack".to_owned(), error))?;
+    let mut file =
+        File::open(copied).map_err(|error| BackupError::Local("failed to read the copy".to_owned(), error))?;
+    std::io::copy(&mut file, &mut packed.out)
+        .map_err(|error| BackupError::Local("failed to pack".to_owned(), error))?;
     (manifest.sha256, manifest.size) = packed.finish()?;
     (manifest.from, manifest.to) = (0, facts.last);
     Ok(manifest)
@@ -298,7 +303,8 @@ impl Packed {
     fn create(path: &Path) -> Result<Self, BackupError> {
         let local = |error| BackupError::Local(format!("failed to create {}", path.display()), error);
         let file = BufWriter::new(File::create_new(path).map_err(local)?);
-        let mut out = zstd::Encoder::new(Hashed { file, context: Context::new(&SHA256), size: 0 }, LEVEL).map_err(local)?;
+        let mut out =
+            zstd::Encoder::new(Hashed { file, context: Context::new(&SHA256), size: 0 }, LEVEL).map_err(local)?;
         out.include_checksum(true).map_err(local)?;
         Ok(Self { out })
     }

@@ -141,7 +141,8 @@ impl Vault {
         for folder in ["meta/full/", "meta/inc/"] {
             keys.extend(self.bucket.list(folder).await?.into_iter().map(|item| item.key));
         }
-        let known: BTreeSet<String> = keys.iter().filter_map(|key| Id::of_manifest(key)).map(|id| id.content_key()).collect();
+        let known: BTreeSet<String> =
+            keys.iter().filter_map(|key| Id::of_manifest(key)).map(|id| id.content_key()).collect();
         let limit = Id::full(before).full;
         keys.retain(|key| {
             let name = key.split('/').nth(2).and_then(|name| name.get(..19)).unwrap_or_default();

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::BackupError;
 use super::chain::Id;
 use super::restore;
 use super::vault::Vault;
-use super::BackupError;
 use crate::db::Db;
 use crate::model::{Sha256, Time};
 use crate::tier::bucket::{Bucket, BucketError, Scratch, object_key};
@@ -49,7 +49,8 @@ pub async fn backups(vault: &Vault, share: u32, scratch: &Path, report: &mut Rep
             }
         }
     }
-    let Some(last) = chains.iter().find(|chain| Some(&chain.full) == newest.as_ref()).and_then(|chain| chain.last()) else {
+    let Some(last) = chains.iter().find(|chain| Some(&chain.full) == newest.as_ref()).and_then(|chain| chain.last())
+    else {
         return Ok(());
     };
     let folder = Scratch::inside(scratch)?;
@@ -69,15 +70,17 @@ pub async fn backups(vault: &Vault, share: u32, scratch: &Path, report: &mut Rep
 /// When the tier cannot be listed, or the database not be written.
 pub async fn content(bucket: &Bucket, db: &Db, share: u32, now: Time, report: &mut Report) -> Result<(), BackupError> {
     let known = db.read(|db| {
-        let mut statement =
-            db.prepare("SELECT sha256, size FROM replicas WHERE state = 'verified' AND dropped IS NULL ORDER BY sha256")?;
+        let mut statement = db.prepare(
+            "SELECT sha256, size FROM replicas WHERE state = 'verified' AND dropped IS NULL ORDER BY sha256",
+        )?;
         let rows = statement.query_map([], |row| Ok((Sha256(row.get(0)?), row.get::<_, u64>(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
     });
     let known = known.await?;
     // Listed after the rows were read: what came since is there and not asked for.
     let listed = bucket.list("objects/").await?;
-    let listed: std::collections::BTreeMap<String, u64> = listed.into_iter().map(|item| (item.key, item.size)).collect();
+    let listed: std::collections::BTreeMap<String, u64> =
+        listed.into_iter().map(|item| (item.key, item.size)).collect();
     for (sha256, size) in known {
         let key = object_key(&sha256);
         report.content_sized += 1;

@@ -120,10 +120,12 @@ pub fn violations(facts: &Facts, limits: &Limits, all: bool, now: Time) -> Vec<V
     if let Some(content) = &facts.content {
         in_the_tier(content, limits, now, &mut found);
         if all {
-            found.extend(content.bad_dropped.iter().map(|(subject, why)| warning("content-dropped", subject, why.clone())));
+            found.extend(
+                content.bad_dropped.iter().map(|(subject, why)| warning("content-dropped", subject, why.clone())),
+            );
         }
     }
-    found.sort_by(|one, other| other.severity.cmp(&one.severity));
+    found.sort_by_key(|violation| std::cmp::Reverse(violation.severity));
     found
 }
 
@@ -176,7 +178,8 @@ fn broken(chain: &Chain, is_last: bool, facts: &Facts, all: bool, found: &mut Ve
 fn verification(facts: &Facts, limits: &Limits, now: Time, found: &mut Vec<Violation>) {
     match &facts.verified {
         Some(verified) => {
-            found.extend(verified.failures.iter().map(|(subject, why)| critical("verify-failed", subject, why.clone())));
+            found
+                .extend(verified.failures.iter().map(|(subject, why)| critical("verify-failed", subject, why.clone())));
             let age = now.since(verified.at);
             found.extend(late("verify-late", "the last verify", age, limits.verify_every, limits.grace));
         }
@@ -317,11 +320,13 @@ mod tests {
     }
 
     type Change = fn(&mut Facts, Time);
+    /// What it shows, how it comes, and what is told of it.
+    type Case = (&'static str, Change, &'static [(&'static str, &'static str)]);
 
     #[test]
     fn each_kind_has_its_limits() {
         let now = Time(1_000_000 * HOUR);
-        let cases: [(&str, Change, &[(&str, &str)]); 16] = [
+        let cases: [Case; 16] = [
             ("all is well", |_, _| (), &[]),
             ("within grace", |facts, now| facts.chains = chains(&made(Time(now.0 - 30 * HOUR), 0, 1)), &[]),
             (
@@ -348,7 +353,11 @@ mod tests {
                 },
                 &[],
             ),
-            ("away", |facts, _| facts.unreachable = Some("connection refused".to_owned()), &[("unreachable", "critical")]),
+            (
+                "away",
+                |facts, _| facts.unreachable = Some("connection refused".to_owned()),
+                &[("unreachable", "critical")],
+            ),
             (
                 "the last chain is broken",
                 |facts, now| {
@@ -380,14 +389,16 @@ mod tests {
             (
                 "content waits",
                 |facts, now| {
-                    facts.content = Some(Content { waiting: 3, oldest: Some(Time(now.0 - 7 * HOUR)), ..Content::default() });
+                    facts.content =
+                        Some(Content { waiting: 3, oldest: Some(Time(now.0 - 7 * HOUR)), ..Content::default() });
                 },
                 &[("unreplicated", "warning")],
             ),
             (
                 "content waits for long",
                 |facts, now| {
-                    facts.content = Some(Content { waiting: 3, oldest: Some(Time(now.0 - 25 * HOUR)), ..Content::default() });
+                    facts.content =
+                        Some(Content { waiting: 3, oldest: Some(Time(now.0 - 25 * HOUR)), ..Content::default() });
                 },
                 &[("unreplicated", "critical")],
             ),

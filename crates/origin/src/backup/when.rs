@@ -14,7 +14,8 @@ pub fn moment(text: &str, now: Time) -> Result<Time, String> {
         let ago = i64::try_from(ago).unwrap_or(i64::MAX);
         return Ok(Time(now.0.saturating_sub(ago)));
     }
-    let wrong = || format!("{text:?} is no moment; write it like 2026-11-21T10:15:58Z, 2026-11-21, or 3h for so long ago");
+    let wrong =
+        || format!("{text:?} is no moment; write it like 2026-11-21T10:15:58Z, 2026-11-21, or 3h for so long ago");
     let plain = text.trim_end_matches(['Z', 'z']).replace(['T', 't'], " ");
     let (date, clock) = plain.split_once(' ').unwrap_or((&plain, "00:00:00"));
     let numbers = |text: &str, mark: char| -> Option<Vec<i64>> {
@@ -26,7 +27,8 @@ pub fn moment(text: &str, now: Time) -> Result<Time, String> {
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let clock = numbers(clock, ':').filter(|clock| clock.len() == 2 || clock.len() == 3).ok_or_else(wrong)?;
     let second = clock.get(2).copied().unwrap_or(0);
-    let milliseconds: i64 = format!("{fraction:0<3}").get(..3).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    let milliseconds: i64 =
+        format!("{fraction:0<3}").get(..3).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
     let is_right = (1970..=9999).contains(&date[0])
         && (1..=12).contains(&date[1])
         && (1..=31).contains(&date[2])
@@ -68,7 +70,9 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(moment(text, now), Ok(Time(expected)), "{text}");
         }
-        for bad in ["", "now", "2026-13-01", "2026-11-21T25:00", "2026-11", "2026-1-1", "2026-11-21T10:15:58+02:00", "-5h"] {
+        for bad in
+            ["", "now", "2026-13-01", "2026-11-21T25:00", "2026-11", "2026-1-1", "2026-11-21T10:15:58+02:00", "-5h"]
+        {
             assert!(moment(bad, now).is_err(), "{bad}");
         }
         for time in [0, 951_782_400_000, 4_102_444_799_000] {

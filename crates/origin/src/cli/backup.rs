@@ -159,7 +159,9 @@ fn with_vault(config: &Config, command: &Command) -> Result<(), Failure> {
             Command::Run { full, incremental, dry_run } => make(config, &vault, *full, *incremental, *dry_run).await,
             Command::List { json } => list(&vault, *json).await,
             Command::Restore(wanted) => put_back(config, &vault, wanted).await,
-            Command::Archive { id, reason, undo, dry_run } => archive(config, &vault, id, reason, *undo, *dry_run).await,
+            Command::Archive { id, reason, undo, dry_run } => {
+                archive(config, &vault, id, reason, *undo, *dry_run).await
+            }
             Command::Verify { .. } | Command::Violators { .. } | Command::Expunge { .. } => {
                 let path = database(config)?;
                 let db = Db::open(&path)?;
@@ -276,7 +278,10 @@ async fn beside_the_server(config: &Config, vault: &Vault, db: &Db, command: &Co
             if *dry_run {
                 let chains = vault.chains().await.map_err(|error| failed(&error))?;
                 let count: usize = chains.iter().map(|chain| chain.good.len()).sum();
-                say(&format!("there are {count} backups at {}; of the older, and of content, {share} % would be read", vault.name()));
+                say(&format!(
+                    "there are {count} backups at {}; of the older, and of content, {share} % would be read",
+                    vault.name()
+                ));
                 return Ok(());
             }
             let bucket = config.tier.as_ref().map(|tier| Bucket::open(&tier.place)).transpose();
@@ -314,7 +319,10 @@ fn show(report: &verify::Report, as_json: bool) {
         Some(full) => say(&format!("{full} and all that is built upon it was restored for trial")),
         None => say("nothing was restored for trial"),
     }
-    say(&format!("{} contents have the right size in the tier, or are told below; {} were read", report.content_sized, report.content_read));
+    say(&format!(
+        "{} contents have the right size in the tier, or are told below; {} were read",
+        report.content_sized, report.content_read
+    ));
     for (subject, why) in &report.failures {
         say(&format!("WRONG: {subject}: {why}"));
     }
@@ -498,7 +506,8 @@ impl Content {
         let db = rusqlite::Connection::open(database).map_err(|error| failed(&error))?;
         let tx = db.unchecked_transaction().map_err(|error| failed(&error))?;
         for (sha256, place) in places {
-            tx.execute("UPDATE objects SET place = ?2 WHERE sha256 = ?1", (sha256.0, place)).map_err(|error| failed(&error))?;
+            tx.execute("UPDATE objects SET place = ?2 WHERE sha256 = ?1", (sha256.0, place))
+                .map_err(|error| failed(&error))?;
         }
         tx.commit().map_err(|error| failed(&error))?;
         Ok(lost)
@@ -517,7 +526,9 @@ impl Content {
                 return std::fs::write(to, bytes).map_err(|error| failed(&error));
             }
         }
-        let Some(bucket) = &self.bucket else { return Err(failed(&format!("the content {sha256} is not here, and there is no tier"))) };
+        let Some(bucket) = &self.bucket else {
+            return Err(failed(&format!("the content {sha256} is not here, and there is no tier")));
+        };
         let partial = to.with_extension("part");
         let _ = std::fs::remove_file(&partial);
         let (found, _) = bucket.get_file(&object_key(sha256), &partial).await.map_err(|error| failed(&error))?;
@@ -568,5 +579,9 @@ async fn files(
             }
         }
     }
-    if missing == 0 { Ok(()) } else { Err(Failure(1, format!("witness-origin: {missing} files could not be restored"))) }
+    if missing == 0 {
+        Ok(())
+    } else {
+        Err(Failure(1, format!("witness-origin: {missing} files could not be restored")))
+    }
 }

@@ -126,7 +126,11 @@ fn s3(bucket: &Table<'_>) -> S3 {
         endpoint: bucket.required("endpoint", "https://s3.example.net"),
         bucket: bucket.required("bucket", "files"),
         region: bucket.required("region", "eu-1"),
-        prefix: if prefix.trim_matches('/').is_empty() { String::new() } else { format!("{}/", prefix.trim_matches('/')) },
+        prefix: if prefix.trim_matches('/').is_empty() {
+            String::new()
+        } else {
+            format!("{}/", prefix.trim_matches('/'))
+        },
         access_key_id_env: bucket.required("access_key_id_env", "S3_KEY"),
         secret_key_env: bucket.required("secret_key_env", "S3_SECRET"),
     };

@@ -120,8 +120,9 @@ pub fn lag(db: &Connection) -> Result<Lag, DbError> {
 ///
 /// When it cannot be read.
 pub fn bad(db: &Connection) -> Result<Vec<(Sha256, String, bool)>, DbError> {
-    let mut query =
-        db.prepare("SELECT sha256, coalesce(error, ''), dropped IS NULL FROM replicas WHERE state = 'bad' ORDER BY sha256")?;
+    let mut query = db.prepare(
+        "SELECT sha256, coalesce(error, ''), dropped IS NULL FROM replicas WHERE state = 'bad' ORDER BY sha256",
+    )?;
     let rows = query.query_map([], |row| Ok((Sha256(row.get(0)?), row.get(1)?, row.get(2)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -132,8 +133,9 @@ pub fn bad(db: &Connection) -> Result<Vec<(Sha256, String, bool)>, DbError> {
 ///
 /// When it cannot be read.
 pub fn dropped(db: &Connection, before: Time, most: u32) -> Result<Vec<Sha256>, DbError> {
-    let mut query =
-        db.prepare_cached("SELECT sha256 FROM replicas WHERE dropped IS NOT NULL AND dropped < ? ORDER BY dropped LIMIT ?")?;
+    let mut query = db.prepare_cached(
+        "SELECT sha256 FROM replicas WHERE dropped IS NOT NULL AND dropped < ? ORDER BY dropped LIMIT ?",
+    )?;
     let rows = query.query_map(params![before.0, most], |row| row.get(0).map(Sha256))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -145,7 +147,9 @@ pub fn dropped(db: &Connection, before: Time, most: u32) -> Result<Vec<Sha256>, 
 /// When it cannot be written.
 pub fn begin_to_purge(db: &Connection, sha256: &Sha256) -> Result<bool, DbError> {
     let changed = db
-        .prepare_cached("UPDATE replicas SET state = 'waiting', verified = NULL WHERE sha256 = ? AND dropped IS NOT NULL")?
+        .prepare_cached(
+            "UPDATE replicas SET state = 'waiting', verified = NULL WHERE sha256 = ? AND dropped IS NOT NULL",
+        )?
         .execute([sha256.0])?;
     Ok(changed == 1)
 }
@@ -222,9 +226,8 @@ pub fn walk(db: &Connection, id: i64, most: u32) -> Result<Vec<(i64, Sha256, boo
         "SELECT o.id, o.sha256, o.place <> 'remote', coalesce(r.state = 'verified', 0) FROM objects o \
          LEFT JOIN replicas r ON r.sha256 = o.sha256 WHERE o.id > ? ORDER BY o.id LIMIT ?",
     )?;
-    let rows = query.query_map(params![id, most], |row| {
-        Ok((row.get(0)?, Sha256(row.get(1)?), row.get(2)?, row.get(3)?))
-    })?;
+    let rows =
+        query.query_map(params![id, most], |row| Ok((row.get(0)?, Sha256(row.get(1)?), row.get(2)?, row.get(3)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

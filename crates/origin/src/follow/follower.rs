@@ -126,7 +126,7 @@ impl Follower {
                 match own.role {
                     Role::Follows => self.step(&own).await,
                     Role::Writes if !told => {
-                        let other = self.fence(own.epoch).await?;
+                        let other = self.fence(own.epoch, &own.origin).await?;
                         told = other.role != Role::Writes;
                         Ok(true)
                     }
@@ -160,8 +160,8 @@ impl Follower {
     /// # Errors
     ///
     /// When it does not hear it.
-    pub async fn fence(&self, epoch: i64) -> Result<Standing, FollowError> {
-        let body = serde_json::json!({ "epoch": epoch }).to_string();
+    pub async fn fence(&self, epoch: i64, by: &str) -> Result<Standing, FollowError> {
+        let body = serde_json::json!({ "epoch": epoch, "by": by }).to_string();
         let url = format!("{}/replicate/fence", self.settings.url);
         let answer = self.client.put(url).bearer_auth(self.token.reveal()).body(body).send().await?;
         let answer = answer.error_for_status()?.bytes().await?;
@@ -181,7 +181,12 @@ impl Follower {
     /// Comes on a little. Whether it has all there is.
     async fn step(&self, own: &Standing) -> Result<bool, FollowError> {
         let after = self.db.read(standing::mark).await?.unwrap_or(0);
-        let query = format!("journal?after={after}&lineage={}&epoch={}", own.lineage, own.epoch);
+        let query = format!(
+            "journal?after={after}&lineage={}&epoch={}&by={}",
+            own.lineage,
+            own.epoch,
+            own.fenced_by.as_deref().unwrap_or_default()
+        );
         let answer = self.get(&query).send().await?;
         if answer.status() == http::StatusCode::CONFLICT {
             self.copy(own).await?;
@@ -189,10 +194,14 @@ impl Follower {
         }
         let body = whole(answer.error_for_status()?).await?;
         let mut lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let wrong = |error: serde_json::Error| FollowError::Other(format!("the other one says something else: {error}"));
+        let wrong =
+            |error: serde_json::Error| FollowError::Other(format!("the other one says something else: {error}"));
         let other: Standing = serde_json::from_slice(lines.next().unwrap_or_default()).map_err(wrong)?;
         if other.epoch < own.epoch {
-            return Err(FollowError::Other(format!("it is of epoch {}, and epoch {} has begun", other.epoch, own.epoch)));
+            return Err(FollowError::Other(format!(
+                "it is of epoch {}, and epoch {} has begun",
+                other.epoch, own.epoch
+            )));
         }
         let lines: Vec<Sent> = lines.map(serde_json::from_slice).collect::<Result<_, _>>().map_err(wrong)?;
         self.progress.last.store(other.last, Ordering::Relaxed);
@@ -201,7 +210,7 @@ impl Follower {
             let needed = lines.iter().filter_map(|line| content_of(&line.line)).collect();
             self.fetch_all(needed).await?;
             crash::point("follow-fetched");
-            let epoch = other.epoch;
+            let (epoch, by) = (other.epoch, other.fenced_by.clone());
             self.db
                 .write(move |db| {
                     apply(db, |db| {
@@ -209,7 +218,8 @@ impl Follower {
                         for line in &lines {
                             replay.line(line.seq, &line.line).map_err(|error| DbError::Other(error.to_string()))?;
                         }
-                        db.execute("UPDATE standing SET epoch = max(epoch, ?1)", [epoch])?;
+                        // Who it is that has it, the other one knows.
+                        db.execute("UPDATE standing SET epoch = ?1, fenced_by = ?2 WHERE epoch < ?1", (epoch, &by))?;
                         standing::set_mark(db, last)
                     })
                 })
@@ -251,7 +261,10 @@ impl Follower {
             }
             let schema: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
             if schema != crate::db::SCHEMA {
-                return Err(DbError::Other(format!("the other one has schema {schema}, and this one {}", crate::db::SCHEMA)));
+                return Err(DbError::Other(format!(
+                    "the other one has schema {schema}, and this one {}",
+                    crate::db::SCHEMA
+                )));
             }
             let mut statement = db.prepare("SELECT sha256 FROM objects")?;
             let needed = statement.query_map([], |row| row.get(0).map(Sha256))?.collect::<Result<BTreeSet<_>, _>>()?;
@@ -259,7 +272,10 @@ impl Follower {
         });
         let (other, needed) = read.await.map_err(|error| FollowError::Other(error.to_string()))??;
         if other.epoch < own.epoch {
-            return Err(FollowError::Other(format!("it is of epoch {}, and epoch {} has begun", other.epoch, own.epoch)));
+            return Err(FollowError::Other(format!(
+                "it is of epoch {}, and epoch {} has begun",
+                other.epoch, own.epoch
+            )));
         }
         self.fetch_all(needed).await?;
         crash::point("follow-copied");

@@ -97,12 +97,16 @@ async fn look(bucket: &Bucket, db: &Db) -> Result<bool, String> {
     match there {
         Some(there) if there.epoch == own.epoch && there.origin == own.origin => Ok(true),
         Some(there) if there.epoch >= own.epoch => {
+            let by = there.origin.clone();
             let fenced = db.write(move |db| {
-                db.execute("UPDATE standing SET role = 'fenced', epoch = max(epoch, ?1)", [there.epoch])?;
+                db.execute(
+                    "UPDATE standing SET role = 'fenced', epoch = max(epoch, ?1), fenced_by = ?2",
+                    (there.epoch, &there.origin),
+                )?;
                 Ok(())
             });
             fenced.await.map_err(|error| error.to_string())?;
-            tracing::error!(epoch = there.epoch, by = there.origin, "another origin writes: this one does not any more");
+            tracing::error!(epoch = there.epoch, by, "another origin writes: this one does not any more");
             Ok(false)
         }
         _ => {

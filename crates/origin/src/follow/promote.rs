@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::follower::Follower;
 use super::gate::{self, Epoch, LEASE};
-use super::standing::{self, Role};
+use super::standing::{self, Role, Standing};
 use crate::db::{Db, DbError};
 use crate::tier::bucket::Bucket;
 
@@ -68,7 +68,11 @@ pub async fn promote(
         Some(bucket) => gate::read(bucket).await.map_err(|error| error.to_string()),
         None => Err("there is no tier that both have".to_owned()),
     };
-    let seen = [Some(own.epoch), other.as_ref().ok().map(|other| other.epoch), there.as_ref().ok().and_then(|there| there.as_ref().map(|there| there.epoch))];
+    let seen = [
+        Some(own.epoch),
+        other.as_ref().ok().map(|other| other.epoch),
+        there.as_ref().ok().and_then(|there| there.as_ref().map(|there| there.epoch)),
+    ];
     let epoch = seen.into_iter().flatten().max().unwrap_or(1) + 1;
     // In the tier first: whatever the other one does from now on, it finds it there.
     let mut in_the_tier = Err("there is no tier that both have".to_owned());
@@ -76,15 +80,19 @@ pub async fn promote(
         let mine = Epoch { epoch, origin: own.origin.clone() };
         in_the_tier = gate::write(bucket, &mine).await.map_err(|error| error.to_string());
     }
+    let is_ours = |other: &Standing| other.fenced_by.as_deref() == Some(own.origin.as_str());
     let agreed = match (follower, &other) {
-        (Some(follower), Ok(_)) => {
-            follower.fence(epoch).await.map_err(|error| error.to_string()).and_then(|other| match other.role {
+        // Its word counts only while it is the one that writes, or where it has given it to this one before.
+        (Some(follower), Ok(other)) if other.role == Role::Writes || is_ours(other) => {
+            let other = follower.fence(epoch, &own.origin).await.map_err(|error| error.to_string());
+            other.and_then(|other| match other.role {
+                Role::Fenced if is_ours(&other) => Ok(()),
                 Role::Writes => Err(format!("it writes as epoch {}", other.epoch)),
-                Role::Follows | Role::Fenced => Ok(()),
+                Role::Fenced | Role::Follows => Err(format!("it has agreed to another one, for epoch {}", other.epoch)),
             })
         }
+        (_, Ok(other)) => Err(format!("it does not write; another one may, as epoch {}", other.epoch)),
         (_, Err(why)) => Err(why.clone()),
-        (None, Ok(_)) => Err("it cannot be reached".to_owned()),
     };
     let because = match (&agreed, &in_the_tier) {
         (Ok(()), _) => Because::ItAgreed,

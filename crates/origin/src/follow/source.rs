@@ -69,18 +69,19 @@ impl Source {
 
     /// Lines after one, behind the standing. One who is of another history, or too far behind, has to take a copy.
     async fn journal(&self, query: &str) -> Result<Response<Outgoing>, DbError> {
-        let (mut after, mut lineage, mut epoch) = (0, String::new(), 0);
+        let (mut after, mut lineage, mut epoch, mut by) = (0, String::new(), 0, String::new());
         for (key, value) in parse(query.as_bytes()) {
             match &*key {
                 "after" => after = value.parse().unwrap_or(0),
                 "lineage" => lineage = value.into_owned(),
                 "epoch" => epoch = value.parse().unwrap_or(0),
+                "by" => by = value.into_owned(),
                 _ => {}
             }
         }
         // Whoever asks may know of a later epoch than this one does.
         if self.db.read(standing::read).await?.epoch < epoch {
-            self.db.write(move |db| standing::fence(db, epoch)).await?;
+            self.db.write(move |db| standing::fence(db, epoch, &by)).await?;
         }
         let (standing, lines) = self
             .db
@@ -138,10 +139,10 @@ impl Source {
     async fn fence(&self, body: Incoming) -> Result<Response<Outgoing>, DbError> {
         let body = Limited::new(body, BODY).collect().await.map_err(|error| DbError::Other(error.to_string()))?;
         let asked: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
-        let Some(epoch) = asked["epoch"].as_i64() else {
-            return Ok(answer(StatusCode::BAD_REQUEST, "which epoch?\n".to_owned()));
+        let (Some(epoch), Some(by)) = (asked["epoch"].as_i64(), asked["by"].as_str().map(str::to_owned)) else {
+            return Ok(answer(StatusCode::BAD_REQUEST, "which epoch, and whose?\n".to_owned()));
         };
-        if self.db.write(move |db| standing::fence(db, epoch)).await? {
+        if self.db.write(move |db| standing::fence(db, epoch, &by)).await? {
             tracing::warn!(epoch, "another origin writes from now on");
         }
         self.standing().await

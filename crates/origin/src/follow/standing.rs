@@ -29,6 +29,8 @@ pub struct Standing {
     pub epoch: i64,
     /// Whether it writes.
     pub role: Role,
+    /// Who began to write last, as far as this one was told.
+    pub fenced_by: Option<String>,
     /// The journal has lines after this one.
     pub forgotten: i64,
     /// The journal's last line.
@@ -42,38 +44,52 @@ pub struct Standing {
 /// When it cannot be read.
 pub fn read(db: &Connection) -> Result<Standing, DbError> {
     let (forgotten, last) = (journal::forgotten(db)?, journal::last(db)?);
-    let standing = db.query_row("SELECT origin, lineage, epoch, role FROM standing", [], |row| {
+    let standing = db.query_row("SELECT origin, lineage, epoch, role, fenced_by FROM standing", [], |row| {
         let role: String = row.get(3)?;
         let role = match role.as_str() {
             "writes" => Role::Writes,
             "follows" => Role::Follows,
             _ => Role::Fenced,
         };
-        Ok(Standing { origin: row.get(0)?, lineage: row.get(1)?, epoch: row.get(2)?, role, forgotten, last })
+        Ok(Standing {
+            origin: row.get(0)?,
+            lineage: row.get(1)?,
+            epoch: row.get(2)?,
+            role,
+            fenced_by: row.get(4)?,
+            forgotten,
+            last,
+        })
     });
     Ok(standing?)
 }
 
-/// Another one writes as `epoch`: from now on this one does not, unless its own epoch is at least as high.
+/// `by` writes as `epoch`: from now on this one does not, unless its own epoch is at least as high. Whether it did until
+/// now. The first who says so has this one's word, and nobody after it: that it does not write says nothing about who
+/// does.
 ///
 /// # Errors
 ///
 /// When it cannot be written: then it may write still.
-pub fn fence(db: &Connection, epoch: i64) -> Result<bool, DbError> {
+pub fn fence(db: &Connection, epoch: i64, by: &str) -> Result<bool, DbError> {
     let fenced = db.execute(
-        "UPDATE standing SET role = CASE role WHEN 'writes' THEN 'fenced' ELSE role END, epoch = ?1 WHERE epoch < ?1",
-        [epoch],
+        "UPDATE standing SET role = 'fenced', epoch = ?1, fenced_by = ?2 WHERE epoch < ?1 AND role = 'writes'",
+        (epoch, by),
     )?;
     Ok(fenced == 1)
 }
 
-/// This one writes as `epoch`.
+/// This one writes as `epoch`, which nobody else has: that was made certain.
 ///
 /// # Errors
 ///
-/// When it cannot be written, or another one writes as that epoch or a higher one.
+/// When it cannot be written, or a higher epoch has begun.
 pub fn promote(db: &Connection, epoch: i64) -> Result<(), DbError> {
-    match db.execute("UPDATE standing SET role = 'writes', epoch = ?1 WHERE epoch < ?1", [epoch])? {
+    let promoted = db.execute(
+        "UPDATE standing SET role = 'writes', epoch = ?1, fenced_by = NULL WHERE epoch <= ?1 AND role <> 'writes'",
+        [epoch],
+    );
+    match promoted? {
         1 => Ok(()),
         _ => Err(DbError::Other(format!("epoch {epoch} is over already"))),
     }

@@ -94,7 +94,9 @@ impl Outgoing {
                     self.pieces.push_front(Piece::File(end..range.end));
                     self.reading = Some(match content.clone() {
                         Content::File(file) => tokio::task::spawn_blocking(move || read(&file, range.start..end)),
-                        Content::Tier(pull) => tokio::spawn(async move { pull.read(range.start..end, range.end).await }),
+                        Content::Tier(pull) => {
+                            tokio::spawn(async move { pull.read(range.start..end, range.end).await })
+                        }
                     });
                     return None;
                 }

@@ -116,7 +116,8 @@ impl Files {
                     tracing::debug!(%error, "content is not on this disk");
                 }
                 let pull = tier.pull(object).map(Arc::new);
-                pull.map(Content::Tier).ok_or_else(|| DbError::Other(format!("{sha256} is neither here nor in the tier")))
+                pull.map(Content::Tier)
+                    .ok_or_else(|| DbError::Other(format!("{sha256} is neither here nor in the tier")))
             }
         }
     }

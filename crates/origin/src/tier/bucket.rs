@@ -163,11 +163,7 @@ impl Bucket {
         std::fs::create_dir_all(directory)
             .map_err(|error| BucketError::local(format!("failed to make {}", directory.display()), error))?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(BucketError::of)?.with_fsync(true);
-        Ok(Self {
-            store: Arc::new(store),
-            prefix: String::new(),
-            name: directory.display().to_string().into(),
-        })
+        Ok(Self { store: Arc::new(store), prefix: String::new(), name: directory.display().to_string().into() })
     }
 
     /// Where it is, for people.
@@ -188,7 +184,10 @@ impl Bucket {
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BucketError> {
         self.store.put(&self.key(key), PutPayload::from_bytes(bytes.clone())).await.map_err(BucketError::of)?;
         if self.get(key, bytes.len() as u64).await? != bytes {
-            return Err(BucketError::Wrong { key: key.to_owned(), why: "other bytes came back than were put".to_owned() });
+            return Err(BucketError::Wrong {
+                key: key.to_owned(),
+                why: "other bytes came back than were put".to_owned(),
+            });
         }
         Ok(())
     }

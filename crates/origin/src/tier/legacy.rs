@@ -301,7 +301,8 @@ fn open_plain(path: &Path) -> Result<File, AskError> {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(AskError::Unknown),
         // A link, or a name that the file system cannot have.
-        Err(error) if matches!(error.raw_os_error(), Some(code) if [rustix::io::Errno::LOOP, rustix::io::Errno::NAMETOOLONG].iter().any(|errno| errno.raw_os_error() == code)) => {
+        Err(error) if matches!(error.raw_os_error(), Some(code) if [rustix::io::Errno::LOOP, rustix::io::Errno::NAMETOOLONG].iter().any(|errno| errno.raw_os_error() == code)) =>
+        {
             return Err(AskError::Unknown);
         }
         Err(error) => return Err(AskError::Failed(error.to_string())),
@@ -318,5 +319,6 @@ fn open_plain(path: &Path) -> Result<File, AskError> {
 fn is_a_page_instead(name: &Name, headers: &http::HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let name = name.as_str().to_ascii_lowercase();
-    kind.to_ascii_lowercase().starts_with("text/html") && ![".html", ".htm", ".xhtml"].iter().any(|end| name.ends_with(end))
+    kind.to_ascii_lowercase().starts_with("text/html")
+        && ![".html", ".htm", ".xhtml"].iter().any(|end| name.ends_with(end))
 }

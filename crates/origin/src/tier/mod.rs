@@ -32,8 +32,8 @@ use crate::model::{Sha256, Time};
 use crate::store::Store;
 use bucket::{Bucket, BucketError};
 use negative::Negative;
-pub use pull::Pull;
 use pull::Flight;
+pub use pull::Pull;
 
 /// Between looks for what is to be done, when nobody says so.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -293,7 +293,9 @@ impl Pull {
                 State::Failed(why) => return Err(io::Error::other(format!("the tier: {why}"))),
                 State::NoRoom => return self.straight(range, until).await,
                 State::Whole => return read(&flight, range).await,
-                State::Coming if range.end <= written.min(self.size.saturating_sub(1)) => return read(&flight, range).await,
+                State::Coming if range.end <= written.min(self.size.saturating_sub(1)) => {
+                    return read(&flight, range).await;
+                }
                 // What is wanted is far ahead of what has come: nobody shall wait for all that is before it.
                 State::Coming if range.start > written + AHEAD => return self.straight(range, until).await,
                 State::Coming => {}
@@ -307,8 +309,12 @@ impl Pull {
     async fn straight(&self, range: Range<u64>, until: u64) -> io::Result<Bytes> {
         let mut kept = self.straight.lock().await;
         if kept.as_ref().is_none_or(|straight| straight.at != range.start) {
-            let (there, stream) =
-                self.tier.bucket.stream(&object_key(&self.sha256), Some(range.start..until)).await.map_err(io::Error::other)?;
+            let (there, stream) = self
+                .tier
+                .bucket
+                .stream(&object_key(&self.sha256), Some(range.start..until))
+                .await
+                .map_err(io::Error::other)?;
             if there != self.size {
                 return Err(io::Error::other(format!("the tier has {there} bytes of {}", self.size)));
             }

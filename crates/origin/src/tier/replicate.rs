@@ -6,8 +6,8 @@ use super::bucket::{BucketError, object_key};
 use super::{Tier, other};
 use crate::clock;
 use crate::crash;
-use crate::db::replicas::{self, Replica};
 use crate::db::DbError;
+use crate::db::replicas::{self, Replica};
 use crate::model::{Sha256, Time};
 
 /// At once.
@@ -18,7 +18,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What became of one.
 enum Outcome {
-    Verified { here: bool },
+    Verified {
+        here: bool,
+    },
     /// Other bytes came back, or there is nothing anywhere.
     Bad(String),
     /// Another time, perhaps.

@@ -15,7 +15,8 @@ fn rows(database: &Path) -> BTreeMap<String, Vec<String>> {
     let db = rusqlite::Connection::open(database).unwrap();
     let mut found = BTreeMap::new();
     for table in ["bans", "changes", "claims", "links", "objects"] {
-        let mut columns = db.prepare("SELECT name FROM pragma_table_info(?1) WHERE name <> 'place' ORDER BY name").unwrap();
+        let mut columns =
+            db.prepare("SELECT name FROM pragma_table_info(?1) WHERE name <> 'place' ORDER BY name").unwrap();
         let columns: Vec<String> = columns.query_map([table], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         let mut statement = db.prepare(&format!("SELECT {} FROM {table}", columns.join(", "))).unwrap();
         let one = |row: &rusqlite::Row<'_>| {
@@ -94,7 +95,10 @@ async fn live(scene: &Scene, seed: u64, urls: &mut Vec<(String, String)>) {
             _ => {
                 let hash = [pick[1]; 32];
                 let ban = scene.origin.db().write(move |db| {
-                    db.execute("INSERT OR REPLACE INTO bans (hash, reason, created) VALUES (?1, 'x', ?2)", (hash, i64::MAX))?;
+                    db.execute(
+                        "INSERT OR REPLACE INTO bans (hash, reason, created) VALUES (?1, 'x', ?2)",
+                        (hash, i64::MAX),
+                    )?;
                     Ok(())
                 });
                 ban.await.unwrap();
@@ -294,7 +298,9 @@ async fn what_is_archived_stays_with_its_content() {
     let id = ids(folder).pop().unwrap();
     assert!(well(folder, &["backup", "archive", &id, "-n"]).contains("would stay"));
     assert!(!well(folder, &["backup", "list"]).contains("archived"));
-    assert!(well(folder, &["backup", "archive", &id, "--reason", "asked for"]).contains("and the 2 contents that it names"));
+    assert!(
+        well(folder, &["backup", "archive", &id, "--reason", "asked for"]).contains("and the 2 contents that it names")
+    );
     assert!(well(folder, &["backup", "list"]).contains("archived"));
     let late = upload(scene.at(), "c.bin", &bytes(92, 4000)).await;
     becomes(scene.origin.db(), sha256(&late), "both").await;
@@ -310,7 +316,10 @@ async fn what_is_archived_stays_with_its_content() {
     assert!(ids(folder).contains(&id));
     let name = path(&file["url"]);
     let name = name.trim_start_matches('/');
-    well(folder, &["backup", "restore", "--backup", &id, "--name", name, "--into", folder.join("one").to_str().unwrap()]);
+    well(
+        folder,
+        &["backup", "restore", "--backup", &id, "--name", name, "--into", folder.join("one").to_str().unwrap()],
+    );
     assert!(std::fs::read(folder.join("one").join(name)).unwrap() == content);
     well(folder, &["backup", "archive", &id, "--undo"]);
     let gone = async || files(&folder.join("tier/objects")).is_empty();

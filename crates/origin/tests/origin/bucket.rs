@@ -101,7 +101,10 @@ async fn connection(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         let head = String::from_utf8_lossy(&buffer[..head_end]).into_owned();
         let field = |name: &str| {
             let lines = head.lines().filter_map(|line| line.split_once(':'));
-            lines.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+            lines
+                .into_iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim().to_owned())
         };
         let length: usize = field("content-length").map_or(0, |length| length.parse().unwrap());
         if field("expect").is_some() && stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
@@ -149,7 +152,8 @@ fn answer(
     let mut state = state.lock().unwrap();
     let ranged = range.map(|range| format!(" {range}")).unwrap_or_default();
     state.asked.push(format!("{method} {key}{ranged}"));
-    let fits = |fault: &Fault| fault.times > 0 && fault.method == method && key.starts_with(fault.key) && !key.is_empty();
+    let fits =
+        |fault: &Fault| fault.times > 0 && fault.method == method && key.starts_with(fault.key) && !key.is_empty();
     let fault = state.faults.iter_mut().find(|fault| fits(fault)).map(|fault| {
         fault.times -= 1;
         fault.does
@@ -185,7 +189,8 @@ fn answer(
         ),
         "POST" => {
             let parts = std::mem::take(&mut state.parts);
-            let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) = parts.into_iter().partition(|((known, _), _)| known == key);
+            let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                parts.into_iter().partition(|((known, _), _)| known == key);
             state.parts = others;
             state.objects.insert(key.to_owned(), own.into_values().flatten().collect());
             plain(200, "<CompleteMultipartUploadResult><ETag>\"x\"</ETag></CompleteMultipartUploadResult>")
@@ -226,7 +231,8 @@ fn answer(
 }
 
 async fn send(stream: &mut TcpStream, answer: Answer, does: Option<Does>, head_alone: bool) -> bool {
-    let head = format!("HTTP/1.1 {} X\r\n{}content-length: {}\r\n\r\n", answer.status, answer.fields, answer.body.len());
+    let head =
+        format!("HTTP/1.1 {} X\r\n{}content-length: {}\r\n\r\n", answer.status, answer.fields, answer.body.len());
     let body = if head_alone { &[][..] } else { &answer.body };
     let sent = match does {
         Some(Does::Cut(bytes) | Does::Stall(bytes)) => &body[..bytes.min(body.len())],

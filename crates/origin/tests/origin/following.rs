@@ -91,7 +91,10 @@ async fn it_has_what_the_other_has_and_takes_nothing() {
         assert_eq!(get(writer.at(), target, &[]).await.status, 404);
     }
     let metrics = get(follower.origin.admin(), "/metrics", &[]).await.text();
-    assert!(metrics.contains("witness_origin_writes 0\n") && metrics.contains("witness_origin_follow_lines_behind 0\n"), "{metrics}");
+    assert!(
+        metrics.contains("witness_origin_writes 0\n") && metrics.contains("witness_origin_follow_lines_behind 0\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +145,25 @@ async fn it_takes_over_and_the_other_one_stops() {
     assert_eq!(post(origin.listen(), "/upload.php", &form("b.bin", b"b")).await.status, 503);
     assert_eq!(get(origin.listen(), &path(&file["url"]), &[]).await.status, 200);
     origin.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_take_over_at_once_one_does() {
+    let (writer, token) = writer("").await;
+    let more = following(&writer, token.path(), "");
+    let (one, two) = (Scene::with(&more).await, Scene::with(&more).await);
+    upload(writer.at(), "a.bin", &bytes(225, 1000)).await;
+    level(&writer.origin, &one.origin).await;
+    level(&writer.origin, &two.origin).await;
+    let asks = |scene: &Scene| Follower::to_ask(&parsed(scene, &more).follow.unwrap(), scene.origin.db()).unwrap();
+    let (ask_one, ask_two) = (asks(&one), asks(&two));
+    let (first, second) = tokio::join!(
+        promote(one.origin.db(), Some(&ask_one), None, false),
+        promote(two.origin.db(), Some(&ask_two), None, false)
+    );
+    let roles = [role(&writer.origin).await, role(&one.origin).await, role(&two.origin).await];
+    assert_eq!(roles.iter().filter(|role| **role == Role::Writes).count(), 1, "{roles:?} {first:?} {second:?}");
+    assert_eq!(usize::from(first.is_ok()) + usize::from(second.is_ok()), 1, "{first:?} {second:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,7 +103,8 @@ async fn moto_verifies_our_signatures() {
     const SUITE: &str = "the tier on moto";
     let packages = tempfile::tempdir().unwrap();
     let mut path: Option<PathBuf> = None;
-    let is_there = Command::new("python3").args(["-c", "import moto.server, boto3, flask"]).stderr(Stdio::null()).status();
+    let is_there =
+        Command::new("python3").args(["-c", "import moto.server, boto3, flask"]).stderr(Stdio::null()).status();
     if !is_there.is_ok_and(|status| status.success()) {
         let install = Command::new("timeout")
             .args(["170", "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
@@ -174,7 +175,8 @@ async fn s3rver_ignores_conditions_and_does_no_harm() {
     let mut server = Command::new("node");
     server.arg(folder.path().join("node_modules/s3rver/bin/s3rver.js"));
     server.args(["-a", "127.0.0.1", "-p", &port.to_string(), "--configure-bucket", "files", "-d"]);
-    let _server = Guard::start(server.arg(folder.path().join("data")).stdout(Stdio::null()).stderr(Stdio::null())).unwrap();
+    let _server =
+        Guard::start(server.arg(folder.path().join("data")).stdout(Stdio::null()).stderr(Stdio::null())).unwrap();
     assert!(listens(port), "it does not listen");
     drives(port, &[("TEST_KEY", "S3RVER"), ("TEST_SECRET", "S3RVER")]).await;
 }

@@ -25,9 +25,8 @@ pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
 }
 
 pub(crate) async fn place(db: &Db, sha256: Sha256) -> String {
-    let read = db.read(move |db| {
-        Ok(db.query_row("SELECT place FROM objects WHERE sha256 = ?", [sha256.0], |row| row.get(0))?)
-    });
+    let read = db
+        .read(move |db| Ok(db.query_row("SELECT place FROM objects WHERE sha256 = ?", [sha256.0], |row| row.get(0))?));
     read.await.unwrap()
 }
 
@@ -70,7 +69,7 @@ async fn it_is_sent_read_back_and_fetched_once_for_all() {
     let content = bytes(1, 9 << 18);
     let (scene, bucket, target, sha256) = away(&content).await;
     let key = format!("objects/{0:.2}/{1:.2}/{0}", sha256.to_string(), &sha256.to_string()[2..]);
-    assert_eq!(bucket.keys("objects/"), [key.clone()]);
+    assert_eq!(bucket.keys("objects/"), std::slice::from_ref(&key));
     let all = (0..20).map(|_| get(scene.at(), &target, &[]));
     for answer in futures_util::future::join_all(all).await {
         assert_eq!((answer.status, answer.whole), (200, true));

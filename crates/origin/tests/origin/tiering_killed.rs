@@ -13,7 +13,8 @@ use crate::tiering::bytes;
 use crate::{files, path, upload};
 
 /// Whatever is safe in the tier goes from the disk at once: more than one hundredth of any disk is in use.
-const GREEDY: &str = "[tier]\ndirectory = \"tier\"\nhigh_watermark = \"1%\"\nlow_watermark = \"0%\"\nkeep_deleted = \"0s\"\n";
+const GREEDY: &str =
+    "[tier]\ndirectory = \"tier\"\nhigh_watermark = \"1%\"\nlow_watermark = \"0%\"\nkeep_deleted = \"0s\"\n";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// No row without its content, here or in the tier; and where a row says that it is here, it is.
@@ -22,11 +23,13 @@ fn check(folder: &Path, told: &str) -> usize {
     let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(sound, "ok", "{told}");
     let mut query = db.prepare("SELECT sha256, size, place FROM objects").unwrap();
-    let objects = query.query_map([], |row| Ok((Sha256(row.get(0)?), row.get::<_, u64>(1)?, row.get::<_, String>(2)?))).unwrap();
+    let objects =
+        query.query_map([], |row| Ok((Sha256(row.get(0)?), row.get::<_, u64>(1)?, row.get::<_, String>(2)?))).unwrap();
     let mut count = 0;
     for object in objects {
         let (wanted, size, place) = object.unwrap();
-        let is_right = |path: &Path| std::fs::read(path).is_ok_and(|found| found.len() as u64 == size && sha256(&found) == wanted);
+        let is_right =
+            |path: &Path| std::fs::read(path).is_ok_and(|found| found.len() as u64 == size && sha256(&found) == wanted);
         let name = wanted.to_string();
         let here = is_right(&folder.join("store/objects").join(&name[..2]).join(&name));
         let there = is_right(&folder.join("tier").join(object_key(&wanted)));
