@@ -1,6 +1,7 @@
 //! What is elsewhere, put together: the tier, legacy sources, backups by the clock, those who copy this origin, and the
 //! one that it copies.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,6 +89,8 @@ impl Copies {
         {
             tracing::warn!(%error, "failed to tidy up after backups");
         }
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&scratch);
+        made.map_err(|error| BucketError::local(format!("failed to make {}", scratch.display()), error))?;
         let vault = Vault::open(config)?;
         let open = |settings: &TierSettings| Tier::open(settings, Some(vault.clone()), store, db, metrics);
         let tier = config.tier.as_ref().map(open).transpose()?;

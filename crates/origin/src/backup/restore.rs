@@ -205,6 +205,25 @@ pub fn begin_anew(path: &Path, now: Time) -> Result<(), BackupError> {
     Ok(())
 }
 
+/// One that does not write does not for being restored: what the database at `old` knows of others that write, the one
+/// at `new` knows, too. One that cannot be read says nothing.
+///
+/// # Errors
+///
+/// When that cannot be written.
+pub fn keep_fence(old: &Path, new: &Path) -> Result<(), BackupError> {
+    let known = Connection::open(old).and_then(|db| {
+        db.query_row("SELECT epoch, role, fenced_by FROM standing", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+        })
+    });
+    if let Ok((epoch, role, by)) = known {
+        let db = Connection::open(new)?;
+        db.execute("UPDATE standing SET epoch = ?1, role = ?2, fenced_by = ?3 WHERE epoch <= ?1", (epoch, role, by))?;
+    }
+    Ok(())
+}
+
 /// Content that a database's names stand for: with `prefix`, of names that begin so.
 ///
 /// # Errors
@@ -237,6 +256,34 @@ mod tests {
     use super::super::chain::chains;
     use super::super::chain::tests::made;
     use super::*;
+
+    #[test]
+    fn one_that_was_fenced_is_not_restored_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str, epoch: i64, role: &str| {
+            let path = folder.path().join(name);
+            let db = Connection::open(&path).unwrap();
+            db.execute_batch(include_str!("../../migrations/0001_origin.sql")).unwrap();
+            db.execute_batch(include_str!("../../migrations/0002_tier.sql")).unwrap();
+            db.execute("UPDATE standing SET epoch = ?1, role = ?2", (epoch, role)).unwrap();
+            path
+        };
+        let role = |path: &Path| -> (i64, String) {
+            let db = Connection::open(path).unwrap();
+            db.query_row("SELECT epoch, role FROM standing", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+        };
+        let (fenced, writes) = (made("fenced", 2, "fenced"), made("writes", 3, "writes"));
+        let copy = made("copy", 1, "writes");
+        keep_fence(&fenced, &copy).unwrap();
+        assert_eq!(role(&copy), (2, "fenced".to_owned()));
+        let copy = made("other", 1, "writes");
+        keep_fence(&writes, &copy).unwrap();
+        assert_eq!(role(&copy), (3, "writes".to_owned()));
+        // A damaged one knows nothing.
+        std::fs::write(folder.path().join("damaged"), "no database").unwrap();
+        keep_fence(&folder.path().join("damaged"), &copy).unwrap();
+        assert_eq!(role(&copy), (3, "writes".to_owned()));
+    }
 
     #[test]
     fn a_moment_needs_the_segment_that_reaches_beyond_it() {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod follow;
+mod restore;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Read, Write};

@@ -4,6 +4,7 @@
 //! there, that what was put is what comes back, or that a size is a size. Keys of content are hashes, so writing twice
 //! is harmless, and whoever reads compares.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,7 +161,11 @@ impl Bucket {
     ///
     /// When it cannot be used.
     pub fn directory(directory: &Path) -> Result<Self, BucketError> {
-        std::fs::create_dir_all(directory)
+        // What is in it is nobody else's.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
             .map_err(|error| BucketError::local(format!("failed to make {}", directory.display()), error))?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(BucketError::of)?.with_fsync(true);
         Ok(Self { store: Arc::new(store), prefix: String::new(), name: directory.display().to_string().into() })
@@ -352,6 +357,23 @@ pub fn sha256(bytes: &[u8]) -> Sha256 {
     let mut context = Context::new(&SHA256);
     context.update(bytes);
     digest(context)
+}
+
+/// Of a file. Blocks.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn digest_of(path: &Path) -> std::io::Result<Sha256> {
+    use std::io::Read as _;
+    let (mut file, mut context) = (std::fs::File::open(path)?, Context::new(&SHA256));
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digest(context)),
+            read => context.update(&buffer[..read]),
+        }
+    }
 }
 
 /// Where content is: `objects/ab/cd/SHA-256`.
