@@ -99,6 +99,14 @@ pub(crate) const BENCH: &[Need] = &[
     program("openssh-client", "ssh-keygen", "ssh targets"),
 ];
 
+/// For the edge's benchmark: those it is compared with, and who asks them.
+pub(crate) const EDGE_BENCH: &[Need] = &[
+    server("nginx-light", "nginx", &["nginx.service"], "the edge beside nginx"),
+    server("varnish", "varnishd", &["varnish.service", "varnishncsa.service"], "the edge beside Varnish"),
+    program("wrk", "wrk", "the edge's hits"),
+    program("util-linux", "taskset", "servers and clients on cores of their own"),
+];
+
 impl Need {
     fn is_there(&self) -> bool {
         match self.there {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::machine::{Machine, has_openssl_headers, which};
-use crate::packages::{self, BENCH, BUILD, OVERLOAD, TESTS};
+use crate::packages::{self, BENCH, BUILD, EDGE_BENCH, OVERLOAD, TESTS};
 use crate::skips::{self, Skips};
 use crate::{Failure, cargo, root, run, succeeds};
 
@@ -72,6 +72,21 @@ pub(crate) fn overload_test(machine: &Machine, arguments: &[String]) -> Result<(
     skips.judge(machine, &missing.not_to_be_had)
 }
 
+/// The test of the edge that a few seeds of are in the suite, with many.
+pub(crate) fn edge_kill(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    let number = |name: &str, default: u64| -> Result<u64, Failure> {
+        let Some(at) = arguments.iter().position(|argument| argument == name) else { return Ok(default) };
+        let text = arguments.get(at + 1).map_or("", String::as_str);
+        text.parse().map_err(|_| format!("{name} {text:?}: write a number, like {name} {default}"))
+    };
+    let (seeds, first) = (number("--seeds", 1000)?, number("--first", 0)?);
+    // A debug build, as only these can be told where to die.
+    let mut command = build.cargo(&["test", "--quiet", "--package", "witness-edge", "--test", "edge"]);
+    command.args(["--", "--exact", "--nocapture", "killed::after_a_kill_every_byte_is_right"]);
+    run(command.env("WITNESS_EDGE_KILL_SEEDS", seeds.to_string()).env("WITNESS_EDGE_KILL_FIRST", first.to_string()))
+}
+
 /// Runs the tests, tells what was skipped, and judges it. `also` are suites that the caller has left out.
 pub(crate) fn run_tests(
     machine: &Machine,
@@ -128,6 +143,16 @@ pub(crate) fn bench(machine: &Machine, arguments: &[String]) -> Result<(), Failu
         return Err(format!("there is no benchmark {name} in benches/"));
     }
     run(build.cargo(&["bench", "--package", "witness", "--bench", name]).arg("--").args(arguments))
+}
+
+pub(crate) fn edge_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    Build::prepare(machine)?;
+    let missing = packages::provide(machine, EDGE_BENCH);
+    missing.tell(machine);
+    if let Some(need) = EDGE_BENCH.iter().find(|need| missing.has(need.package)) {
+        return Err(format!("without {} nothing can be compared", need.package));
+    }
+    run(cargo().args(["bench", "--package", "witness-edge", "--bench", "beside", "--"]).args(arguments))
 }
 
 pub(crate) fn judge_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
