@@ -9,6 +9,8 @@ use tokio::sync::{Notify, watch};
 use crate::clock::{self, Stopwatch};
 use crate::crash;
 use crate::db::{Db, DbError, links};
+use crate::follow::gate::Gate;
+use crate::follow::standing::{self, Role};
 use crate::metrics::Metrics;
 use crate::model::{Sha256, Time};
 use crate::store::{FOLDERS, Store};
@@ -41,6 +43,10 @@ pub struct Janitor {
     pub metrics: Arc<Metrics>,
     /// Told when something was removed.
     pub wake: Arc<Notify>,
+    /// Whether this origin writes.
+    pub gate: Gate,
+    /// Whether names that were removed are forgotten at last: a legacy source would bring them back.
+    pub forgets: bool,
 }
 
 impl Janitor {
@@ -67,12 +73,14 @@ impl Janitor {
 
     async fn tidy(&self, guard: &mut ClockGuard) -> Result<(), DbError> {
         let now = clock::now();
-        if guard.is_steady(now) {
+        let is_steady = guard.is_steady(now);
+        let writes = self.gate.is_open() && self.db.read(standing::read).await?.role == Role::Writes;
+        if is_steady && writes {
             while self.db.read(move |db| links::is_any_over(db, now)).await? {
                 self.db.write(move |db| links::expire(db, now, SOME)).await?;
             }
             let before = Time(now.0.saturating_sub(i64::try_from(MEMORY.as_millis()).unwrap_or(i64::MAX)));
-            if self.db.read(move |db| links::forgettable(db, before)).await? {
+            if self.forgets && self.db.read(move |db| links::forgettable(db, before)).await? {
                 self.db.write(move |db| links::forget(db, before, SOME)).await?;
             }
         }

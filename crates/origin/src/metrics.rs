@@ -52,6 +52,19 @@ counters! {
     removals: "Uploads that were taken back.",
     removed_objects: "Contents that were removed.",
     quarantined_objects: "Contents that no row knew.",
+    replicated_objects: "Contents that were sent to the tier and read back.",
+    replicated_bytes: "Bytes of these contents.",
+    failed_replications: "Times that content could not be sent to the tier or read back.",
+    tier_mismatches: "Times that the tier gave other bytes than were sent.",
+    purged_objects: "Contents that were removed from the tier.",
+    evicted_objects: "Contents that made room on the disk.",
+    evicted_bytes: "Bytes of these contents.",
+    pulled_objects: "Contents that came back from the tier.",
+    pulled_bytes: "Bytes of these contents.",
+    failed_pulls: "Times that content could not be fetched from the tier.",
+    legacy_imports: "Files that were taken over from a legacy source.",
+    legacy_misses: "Names that no legacy source knew.",
+    failed_legacy: "Times that a legacy source did not answer, or not with a file.",
 }
 
 /// One family of Prometheus' text format.

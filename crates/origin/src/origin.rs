@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, Health};
 use crate::clock::Stopwatch;
 use crate::config::Config;
+use crate::copies::{Copies, CopiesError};
 use crate::db::{Db, DbError};
 use crate::janitor::Janitor;
 use crate::metrics::Metrics;
@@ -41,6 +42,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("failed to open the database: {0}")]
     Database(#[from] DbError),
+    /// What is elsewhere cannot be used.
+    #[error("{0}")]
+    Copies(#[from] CopiesError),
 }
 
 /// A running origin.
@@ -57,6 +61,8 @@ pub struct Origin {
     public: JoinHandle<()>,
     janitor: JoinHandle<()>,
     private: JoinHandle<()>,
+    copies: Copies,
+    copying: Vec<JoinHandle<()>>,
 }
 
 impl Origin {
@@ -92,9 +98,17 @@ impl Origin {
         };
         let (end, ended) = watch::channel(false);
         let (end_admin, admin_ended) = watch::channel(false);
-        let router = Arc::new(router(config, &store, &db, &metrics, &removed, health.clone()));
-        let janitor = Janitor { store: store.clone(), db: db.clone(), metrics: metrics.clone(), wake: removed };
-        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone() });
+        let (copies, copying) = Copies::start(config, &store, &db, &metrics, &ended).await?;
+        let router = Arc::new(router(config, &store, &db, &metrics, &removed, health.clone(), &copies));
+        let janitor = Janitor {
+            store: store.clone(),
+            db: db.clone(),
+            metrics: metrics.clone(),
+            wake: removed,
+            gate: copies.gate.clone(),
+            forgets: config.legacy.is_empty(),
+        };
+        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone(), copies: copies.clone() });
         Ok(Self {
             listen,
             admin,
@@ -107,6 +121,8 @@ impl Origin {
             public: tokio::spawn(serve::serve(public, router, config.server.max_connections, ended.clone())),
             janitor: tokio::spawn(janitor.run(ended)),
             private: tokio::spawn(serve::serve(private, admin_answers, ADMIN_CONNECTIONS, admin_ended)),
+            copies,
+            copying,
         })
     }
 
@@ -140,6 +156,12 @@ impl Origin {
         &self.metrics
     }
 
+    /// What is elsewhere.
+    #[must_use]
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
     /// Ends it: no new connections, a while for what is under way, then the database is closed.
     pub async fn stop(self) {
         self.ending.store(true, Ordering::Relaxed);
@@ -147,6 +169,9 @@ impl Origin {
         // Who panicked has ended, too.
         let _ = self.public.await;
         let _ = self.janitor.await;
+        for copying in self.copying {
+            let _ = copying.await;
+        }
         let _ = self.end_admin.send(true);
         let _ = self.private.await;
         let db = self.db.clone();
@@ -161,6 +186,7 @@ fn router(
     metrics: &Arc<Metrics>,
     removed: &Arc<Notify>,
     health: Health,
+    copies: &Copies,
 ) -> Router {
     let pages = Pages::new(config);
     let uploads = config.compat.paths.iter().map(|(path, _)| path.clone());
@@ -177,6 +203,8 @@ fn router(
                 dedupe: config.store.dedupe,
                 names: Arc::new(names),
                 metrics: metrics.clone(),
+                gate: copies.gate.clone(),
+                tier: copies.tier.clone(),
             },
             files_url: config.server.files_url.clone(),
             keep_addresses: config.upload.keep_addresses,
@@ -188,6 +216,9 @@ fn router(
             rules: config.serve,
             metrics: metrics.clone(),
             removed: removed.clone(),
+            tier: copies.tier.clone(),
+            legacy: copies.legacy.clone(),
+            gate: copies.gate.clone(),
         },
         pages,
         health,
@@ -207,8 +238,5 @@ pub fn not_yet(config: &Config) -> Vec<&'static str> {
     };
     note(config.upload.strip_exif, "upload.strip_exif");
     note(config.upload.per_address.is_some(), "upload.per_address");
-    note(true, "backup");
-    note(config.tier.is_some(), "tier");
-    note(!config.legacy.is_empty(), "legacy");
     found
 }

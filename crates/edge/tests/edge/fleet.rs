@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use witness_lab::process::wait_until_async;
+
 use crate::client::get;
 use crate::origin::{Origin, body};
 use crate::{MIB, start};
@@ -28,7 +30,7 @@ async fn fleet(count: usize, missing: usize) -> Fleet {
         fleet._folders.push(folder);
     }
     // Those that are started later may have been missed.
-    let all_well = witness_lab::process::wait_until_async(Duration::from_secs(60), async || {
+    let all_well = wait_until_async(Duration::from_secs(60), async || {
         missing > 0
             || fleet.edges.iter().all(|edge| {
                 let (members, well, ..) = edge.engine().sibling_counts();
@@ -67,16 +69,20 @@ async fn what_a_sibling_keeps_is_kept_from_the_second_time_on() {
     let at: Vec<_> = fleet.edges.iter().map(|edge| edge.http()[0]).collect();
     for name in 0..4 {
         let target = format!("/{MIB}/{name}");
-        for round in 0..3 {
-            for (number, at) in at.iter().enumerate() {
+        for (number, at) in at.iter().enumerate() {
+            // On a busy machine the second one may still get what came for the first one.
+            let is_kept = async || {
                 let answer = get(*at, &target, &[]).await;
                 assert!(answer.body == body(&target, 1, 0..MIB));
                 // Each that an answer came through has signed; the last one is the one that was asked.
                 let signed = answer.field("cache-status");
                 let last = signed.rsplit(", ").next().unwrap();
                 assert!(last.starts_with(&format!("e{number}; ")), "{signed}");
-                assert!(round < 2 || last.contains("; hit"), "{signed}");
-            }
+                let metrics = get(fleet.edges[number].health(), "/metrics", &[]).await;
+                let kept = format!("\nwitness_edge_cache_objects {}\n", name + 1);
+                last.contains("; hit") && String::from_utf8_lossy(&metrics.body).contains(&kept)
+            };
+            assert!(wait_until_async(Duration::from_secs(30), is_kept).await, "e{number} does not keep {target}");
         }
     }
     assert_eq!(fleet.origin.count(), 4);
@@ -245,7 +251,7 @@ async fn a_sibling_that_is_not_well_is_not_asked() {
     let mut edges = fleet.edges.into_iter();
     let (first, second) = (edges.next().unwrap(), edges.next().unwrap());
     let stopping = tokio::spawn(second.stop());
-    let noticed = witness_lab::process::wait_until_async(Duration::from_secs(30), async || {
+    let noticed = wait_until_async(Duration::from_secs(30), async || {
         first.engine().owner_of(&name(theirs[0]), 0).is_none()
     });
     assert!(noticed.await);

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::clock::Stopwatch;
+use crate::copies::Copies;
 use crate::db::{Db, links};
 use crate::metrics::{Metrics, write_metric};
 use crate::serve::{Answer, Outgoing, answer};
@@ -79,10 +80,18 @@ pub struct Admin {
     pub health: Health,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is elsewhere.
+    pub copies: Copies,
 }
 
 impl Answer for Admin {
     async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Outgoing> {
+        if request.uri().path().starts_with("/replicate/")
+            && let Some(source) = &self.copies.source
+        {
+            let (parts, body) = request.into_parts();
+            return source.answer(&parts, body).await;
+        }
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/.witness/health") => self.health.private().await,
             (&Method::GET | &Method::HEAD, "/metrics") => self.figures().await,
@@ -114,6 +123,7 @@ impl Admin {
         ] {
             write_metric(&mut lines, "gauge", name, says, value);
         }
+        self.copies.figures(&mut lines).await;
         let mut response = answer(StatusCode::OK, lines);
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -1,5 +1,9 @@
 //! The commands.
 
+mod backup;
+mod follow;
+mod restore;
+
 use std::fmt::Display;
 use std::io::{IsTerminal, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -64,6 +68,21 @@ enum Command {
     },
     /// Lists what is banned.
     Bans,
+    /// Backups of the names, and what holds them together.
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Takes over from the origin that this one follows: from now on this one writes.
+    Promote {
+        /// The other one is off, and will not be on again before it can reach this one.
+        #[arg(long)]
+        old_is_off: bool,
+    },
+    /// Makes this origin follow the one in [follow] from the beginning: its own rows go, its content stays.
+    Follow {
+        /// The rows that are here are not needed any more.
+        #[arg(long)]
+        again: bool,
+    },
 }
 
 /// Why it ends, for people, and with which code: 1 the work could not be done, 2 the configuration is wrong.
@@ -95,6 +114,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Ban { what, reason } => ban(&config, what, reason),
         Command::Unban { hash } => unban(&config, hash),
         Command::Bans => list_bans(&config),
+        Command::Backup(command) => backup::run(&config, command),
+        Command::Promote { old_is_off } => follow::promote(&config, *old_is_off),
+        Command::Follow { again } => follow::again(&config, *again),
     }
 }
 

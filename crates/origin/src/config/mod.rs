@@ -3,6 +3,7 @@
 mod network;
 mod read;
 mod table;
+pub mod tier;
 pub(crate) mod units;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use toml::de::DeTable;
 pub use network::Network;
 pub use table::Problem;
 use table::{Reading, Table};
+pub use tier::{Backup, Follow, Legacy, Replicate, S3, Tier, TierPlace};
 
 /// A text that must not be seen. `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,6 +67,10 @@ pub struct Config {
     pub backup: Backup,
     /// Asked in order for names that are not known here.
     pub legacy: Vec<Legacy>,
+    /// What others may copy.
+    pub replicate: Option<Replicate>,
+    /// What is copied from another one.
+    pub follow: Option<Follow>,
 }
 
 /// `[server]`.
@@ -214,54 +220,6 @@ pub enum Status {
     Real,
     /// 200, for clients that stop reading at others.
     Always200,
-}
-
-/// `[tier]`.
-#[derive(Clone, Debug)]
-pub struct Tier {
-    /// Where.
-    pub s3: S3,
-    /// Of the disk, in percent: from here on, what is safe in the tier makes room ...
-    pub high_watermark: u32,
-    /// ... down to here.
-    pub low_watermark: u32,
-}
-
-/// A bucket.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// Its server.
-    pub endpoint: String,
-    /// Its name.
-    pub bucket: String,
-    /// Where it is.
-    pub region: String,
-    /// The variable that has the key's name.
-    pub access_key_id_env: String,
-    /// The variable that has the key.
-    pub secret_key_env: String,
-}
-
-/// `[backup]`.
-#[derive(Clone, Debug)]
-pub struct Backup {
-    /// A whole one.
-    pub full_every: Duration,
-    /// What has changed since.
-    pub incremental_every: Duration,
-    /// Within so long, keep so many.
-    pub retention: Vec<(Duration, u32)>,
-    /// What is late by less is no violation.
-    pub violator_grace: Duration,
-}
-
-/// `[[legacy]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Legacy {
-    /// A server.
-    Url(String),
-    /// A folder.
-    Directory(PathBuf),
 }
 
 /// Why there is no configuration.

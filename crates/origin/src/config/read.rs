@@ -1,18 +1,15 @@
 //! From what is written to what it means.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::table::Table;
 use super::units::{DURATION, SIZE, duration};
 use super::{
-    Allowance, Backup, Compat, Config, Dedupe, Dialect, Json, Legacy, S3, Serve, Server, Shown, Size, Status, Store,
-    Tier, Upload, Url,
+    Allowance, Compat, Config, Dedupe, Dialect, Json, Serve, Server, Shown, Size, Status, Store, Upload, Url, tier,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
 /// What a form takes beside the files.
 const OVERHEAD: u64 = 1 << 20;
 
@@ -26,11 +23,15 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         upload: upload(&root.table("upload")),
         serve: serve(&root.table("serve")),
         compat: compat(&root.table("compat")),
-        tier: root.has("tier").then(|| tier(&root.table("tier"))),
-        backup: backup(&root.table("backup")),
-        legacy: root.tables("legacy").iter().filter_map(legacy).collect(),
+        tier: root.has("tier").then(|| tier::tier(&root.table("tier"))),
+        backup: tier::backup(&root.table("backup")),
+        legacy: root.tables("legacy").iter().filter_map(tier::legacy).collect(),
+        replicate: root.has("replicate").then(|| tier::replicate(&root.table("replicate"))).flatten(),
+        follow: root.has("follow").then(|| tier::follow(&root.table("follow"))).flatten(),
     };
-    let _ = root.get("tier");
+    for section in ["tier", "replicate", "follow"] {
+        let _ = root.get(section);
+    }
     root.finish();
     config
 }
@@ -64,7 +65,7 @@ fn server(table: &Table<'_>) -> Server {
 }
 
 /// Scheme and host, perhaps a path: what names can be put behind.
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let uri: Option<http::Uri> = text.parse().ok();
     uri.is_some_and(|uri| {
         let host = uri.authority().map(|authority| (authority.host().is_empty(), authority.as_str().contains('@')));
@@ -143,7 +144,7 @@ fn allowance(table: &Table<'_>) -> Option<Allowance> {
         "s" => Duration::from_secs(1),
         "m" => Duration::from_secs(60),
         "h" => HOUR,
-        "d" => DAY,
+        "d" => Duration::from_secs(86_400),
         _ => {
             table.problem("per_address", "this is no size in a time", remedy);
             return None;
@@ -214,69 +215,4 @@ fn dialect(table: &Table<'_>, usual: Dialect) -> Dialect {
             .unwrap_or(usual.status),
         extras: table.flag("extras", usual.extras),
     }
-}
-
-fn tier(table: &Table<'_>) -> Tier {
-    let bucket = table.table("s3");
-    let s3 = S3 {
-        endpoint: bucket.required("endpoint", "https://s3.example.net"),
-        bucket: bucket.required("bucket", "files"),
-        region: bucket.required("region", "eu-1"),
-        access_key_id_env: bucket.required("access_key_id_env", "S3_KEY"),
-        secret_key_env: bucket.required("secret_key_env", "S3_SECRET"),
-    };
-    if !s3.endpoint.is_empty() && !is_url(&s3.endpoint) {
-        bucket.problem("endpoint", "this is no URL of a server", "write it like \"https://s3.example.net\"");
-    }
-    bucket.finish();
-    let tier = Tier {
-        s3,
-        high_watermark: table.percent("high_watermark", 90),
-        low_watermark: table.percent("low_watermark", 80),
-    };
-    if tier.low_watermark >= tier.high_watermark {
-        table.problem("low_watermark", "it must be less than high_watermark", "write \"80%\", say");
-    }
-    table.finish();
-    tier
-}
-
-fn backup(table: &Table<'_>) -> Backup {
-    let backup = Backup {
-        full_every: table.duration("full_every", 7 * DAY),
-        incremental_every: table.duration("incremental_every", DAY),
-        retention: retention(table).unwrap_or_else(|| vec![(7 * DAY, 7), (30 * DAY, 4)]),
-        violator_grace: table.duration("violator_grace", 6 * HOUR),
-    };
-    table.finish();
-    backup
-}
-
-/// Such as `7d,7;30d,4`.
-fn retention(table: &Table<'_>) -> Option<Vec<(Duration, u32)>> {
-    let text = table.text("retention")?;
-    let rule = |rule: &str| {
-        let (within, keep) = rule.split_once(',')?;
-        Some((duration(DURATION.read(within).ok()?), keep.trim().parse().ok()?))
-    };
-    let rules: Option<Vec<_>> = text.split(';').map(rule).collect();
-    if rules.is_none() {
-        table.problem("retention", "these are no rules", "write them like \"7d,7;30d,4\": within 7 days, keep 7; ...");
-    }
-    rules
-}
-
-fn legacy(table: &Table<'_>) -> Option<Legacy> {
-    let url = table.text("url");
-    let directory: Option<PathBuf> = table.path("directory");
-    table.finish();
-    match (url, directory) {
-        (Some(url), None) if is_url(&url) => return Some(Legacy::Url(url.trim_end_matches('/').to_owned())),
-        (None, Some(directory)) => return Some(Legacy::Directory(directory)),
-        (Some(_), None) => {
-            table.problem("url", "this is no URL of a server", "write it like \"https://old.example.net\"");
-        }
-        _ => table.problem("url", "it needs either url or directory", "write url = \"https://old.example.net\""),
-    }
-    None
 }

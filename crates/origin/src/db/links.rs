@@ -141,6 +141,36 @@ pub fn publish(db: &Connection, upload: &Publication, names: &NameMaker, now: Ti
     Ok(Published::Named { link, again })
 }
 
+/// Gives content the name it had elsewhere, unless somebody has that name, or had it. Whether it did.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn adopt(db: &Connection, name: &Name, upload: &Publication, now: Time) -> Result<bool, DbError> {
+    if db.prepare_cached("SELECT 1 FROM links WHERE name = ?")?.exists([name.as_str()])?
+        || bans::reason(db, &upload.sha256, &upload.sha1)?.is_some()
+    {
+        return Ok(false);
+    }
+    let object = store(db, upload, now)?;
+    db.prepare_cached(
+        "INSERT INTO links (name, object, original, created, expires, max_views, shared) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        name.as_str(),
+        object,
+        upload.original,
+        now.0,
+        upload.expires.map(|time| time.0),
+        upload.max_views,
+        upload.shared
+    ])?;
+    db.prepare_cached("INSERT INTO claims (name, token, original, address, created) VALUES (?, NULL, ?, NULL, ?)")?
+        .execute(params![name.as_str(), upload.original, now.0])?;
+    note(db, now, "linked", Some(name), Some(&upload.sha256.0), Some("legacy"))?;
+    Ok(true)
+}
+
 /// The object's row, there or new.
 fn store(db: &Connection, upload: &Publication, now: Time) -> Result<i64, DbError> {
     let known: Option<(i64, String)> = db
@@ -231,11 +261,7 @@ pub fn lookup(db: &Connection, name: &Name, now: Time) -> Result<Option<Found>, 
             size: row.get(11)?,
             kind: row.get(12)?,
             created: Time(row.get(13)?),
-            place: match place.as_str() {
-                "both" => Place::Both,
-                "remote" => Place::Remote,
-                _ => Place::Local,
-            },
+            place: placed(&place),
         };
         Ok(Found::File(link, object))
     });
@@ -360,6 +386,37 @@ pub fn forget(db: &Connection, before: Time, most: u32) -> Result<usize, DbError
 /// When it cannot be read.
 pub fn forgettable(db: &Connection, before: Time) -> Result<bool, DbError> {
     Ok(db.prepare_cached("SELECT 1 FROM links WHERE removed < ? LIMIT 1")?.exists([before.0])?)
+}
+
+/// An object.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn object(db: &Connection, sha256: &Sha256) -> Result<Option<Object>, DbError> {
+    let row = db
+        .prepare_cached("SELECT id, sha1, size, kind, created, place FROM objects WHERE sha256 = ?")?
+        .query_row([sha256.0], |row| {
+            let place: String = row.get(5)?;
+            Ok(Object {
+                id: row.get(0)?,
+                sha256: *sha256,
+                sha1: Sha1(row.get(1)?),
+                size: row.get(2)?,
+                kind: row.get(3)?,
+                created: Time(row.get(4)?),
+                place: placed(&place),
+            })
+        });
+    Ok(row.optional()?)
+}
+
+fn placed(word: &str) -> Place {
+    match word {
+        "both" => Place::Both,
+        "remote" => Place::Remote,
+        _ => Place::Local,
+    }
 }
 
 /// Content whose file is about to go.

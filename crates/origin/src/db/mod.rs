@@ -9,6 +9,7 @@
 pub mod bans;
 pub mod links;
 mod open;
+pub mod replicas;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,9 @@ pub enum DbError {
     /// What was to be written turned out not to be allowed.
     #[error("it is not allowed")]
     Refused,
+    /// This origin does not write: another one does.
+    #[error("another origin writes")]
+    Elsewhere,
     /// It is being closed.
     #[error("the database is closed")]
     Closed,
@@ -55,6 +59,10 @@ impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            // What the triggers of the fence say.
+            Some(rusqlite::ErrorCode::ConstraintViolation) if error.to_string().contains("another origin writes") => {
+                Self::Elsewhere
+            }
             _ => Self::Other(error.to_string()),
         }
     }

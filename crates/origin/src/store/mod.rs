@@ -151,6 +151,12 @@ impl Store {
         self.space.room()
     }
 
+    /// Bytes of the disk that are in use by everybody, and all that there are.
+    #[must_use]
+    pub fn usage(&self) -> Option<(u64, u64)> {
+        self.space.usage()
+    }
+
     /// Keeps others from removing these contents, until the guard is dropped. Many may place the same meanwhile.
     pub async fn share(&self, hashes: impl IntoIterator<Item = Sha256>) -> Shared {
         let mut stripes: Vec<usize> = hashes.into_iter().map(|hash| stripe(&hash)).collect();
@@ -172,8 +178,7 @@ impl Store {
     /// Where this content is, if it is here.
     #[must_use]
     pub fn path(&self, sha256: &Sha256) -> PathBuf {
-        let name = sha256.to_string();
-        self.root.join("objects").join(&name[..2]).join(name)
+        object_path(&self.root, sha256)
     }
 
     /// Puts what was received where it belongs, durably. If that content is there already, this one takes its place:
@@ -259,6 +264,13 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Where content is in the store whose folder is at `root`.
+#[must_use]
+pub fn object_path(root: &Path, sha256: &Sha256) -> PathBuf {
+    let name = sha256.to_string();
+    root.join("objects").join(&name[..2]).join(name)
 }
 
 fn stripe(sha256: &Sha256) -> usize {

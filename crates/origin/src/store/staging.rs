@@ -103,6 +103,19 @@ impl Staging {
         Ok(())
     }
 
+    /// What was received so far, for those who read it meanwhile. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take it.
+    pub fn share(&mut self) -> Result<File, StoreError> {
+        if self.file.is_none() {
+            self.create()?;
+        }
+        let file = self.file.as_ref().expect("made above");
+        file.try_clone().map_err(|error| StoreError::new("failed to share what is received", error))
+    }
+
     fn create(&mut self) -> Result<(), StoreError> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.part.path);
         self.file = Some(file.map_err(|error| StoreError::new("failed to begin to receive", error))?);

@@ -10,9 +10,11 @@ use crate::config::{Dedupe, Upload};
 use crate::crash;
 use crate::db::links::{self, Publication, Published};
 use crate::db::{Db, DbError, bans};
+use crate::follow::gate::Gate;
 use crate::metrics::Metrics;
 use crate::model::{Link, NameMaker, Sha1, Sha256, Token};
 use crate::store::Store;
+use crate::tier::Tier;
 
 /// What an uploader gets for a file.
 #[derive(Clone, Debug)]
@@ -57,6 +59,10 @@ pub struct Publisher {
     pub names: Arc<NameMaker>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether this origin writes.
+    pub gate: Gate,
+    /// Told when there is something new for the tier.
+    pub tier: Option<Arc<Tier>>,
 }
 
 impl Publisher {
@@ -113,10 +119,13 @@ impl Publisher {
             Ok::<_, Refusal>(held)
         })
         .await??;
-        let (names, rows) = (self.names.clone(), uploads.clone());
+        let (names, rows, gate) = (self.names.clone(), uploads.clone(), self.gate.clone());
         let published = self
             .db
             .write(move |db| {
+                if !gate.is_open() {
+                    return Err(DbError::Elsewhere);
+                }
                 let mut published = Vec::new();
                 for upload in &rows {
                     match links::publish(db, upload, &names, now)? {
@@ -129,13 +138,16 @@ impl Publisher {
             })
             .await;
         crash::point("published");
-        if matches!(published, Err(DbError::Refused)) {
+        if let Err(error @ (DbError::Refused | DbError::Elsewhere)) = published {
             drop(held);
             self.take_back(hashes).await?;
-            return Err(Refusal::Banned);
+            return Err(if matches!(error, DbError::Elsewhere) { Refusal::Elsewhere } else { Refusal::Banned });
         }
         drop(held);
         let published = published?;
+        if let Some(tier) = &self.tier {
+            tier.wake.notify_one();
+        }
         let mut receipts = Vec::new();
         for (upload, (link, again)) in uploads.into_iter().zip(published) {
             self.metrics.uploaded_files.add(1);

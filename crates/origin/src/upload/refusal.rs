@@ -33,6 +33,8 @@ pub enum Refusal {
     Method,
     /// There is no room for it.
     Full,
+    /// Another origin takes uploads, not this one.
+    Elsewhere,
     /// It could not be stored.
     Failed(String),
 }
@@ -49,6 +51,7 @@ impl Refusal {
             Self::Banned => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Elsewhere => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -69,6 +72,7 @@ impl Refusal {
             Self::Banned => "File blacklisted.".to_owned(),
             Self::Method => "Another method is needed".to_owned(),
             Self::Full => "There is no room for this file".to_owned(),
+            Self::Elsewhere => "This server takes no files now".to_owned(),
             Self::Failed(_) => "The file could not be stored".to_owned(),
         }
     }
@@ -97,6 +101,7 @@ impl From<DbError> for Refusal {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Full => Self::Full,
+            DbError::Elsewhere => Self::Elsewhere,
             other => Self::Failed(other.to_string()),
         }
     }

@@ -2,15 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+mod backing_up;
+mod bucket;
 mod client;
+mod following;
 mod full;
 mod hostile;
 mod killed;
+mod legacy;
+mod peers;
 mod program;
 mod races;
 mod recorded;
 mod removing;
 mod serving;
+mod tiering;
+mod tiering_killed;
 mod uploading;
 
 use std::net::SocketAddr;
