@@ -1,7 +1,6 @@
 //! What is elsewhere, put together: the tier, legacy sources, backups by the clock, those who copy this origin, and the
 //! one that it copies.
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::backup::survey::{self, survey};
-use crate::backup::take::{Taken, Wanted, take};
+use crate::backup::take::{Taken, Wanted, take, tidy};
 use crate::backup::vault::Vault;
 use crate::backup::{BackupError, verify, violators};
 use crate::clock::{self, Stopwatch};
@@ -48,6 +47,9 @@ pub enum CopiesError {
     /// The database.
     #[error("failed to use the database: {0}")]
     Db(#[from] DbError),
+    /// Where backups are made.
+    #[error("{0}")]
+    Backup(#[from] BackupError),
 }
 
 /// All of it.
@@ -83,14 +85,7 @@ impl Copies {
         end: &watch::Receiver<bool>,
     ) -> Result<(Self, Vec<JoinHandle<()>>), CopiesError> {
         let scratch = scratch(config);
-        // What somebody who died has left.
-        if let Err(error) = std::fs::remove_dir_all(&scratch)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "failed to tidy up after backups");
-        }
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&scratch);
-        made.map_err(|error| BucketError::local(format!("failed to make {}", scratch.display()), error))?;
+        tidy(&scratch)?;
         let vault = Vault::open(config)?;
         let open = |settings: &TierSettings| Tier::open(settings, Some(vault.clone()), store, db, metrics);
         let tier = config.tier.as_ref().map(open).transpose()?;

@@ -223,3 +223,20 @@ async fn what_is_deleted_goes_from_the_tier_at_last_and_not_before() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_counts_comes_or_does_not_count() {
+    let bucket = Bucket::start().await;
+    let scene = Scene::with(&bucket.section()).await;
+    let content = bytes(11, 30_000);
+    let told = crate::post(scene.at(), "/upload.php?oneshot=1", &crate::form("a.bin", &content)).await.json();
+    let (target, sha256) = (path(&told["files"][0]["url"]), sha256(&told["files"][0]));
+    becomes(scene.origin.db(), sha256, "both").await;
+    scene.origin.copies().tier.clone().unwrap().evict(1).await.unwrap();
+    bucket.fault("GET", "objects/", usize::MAX, Does::Cut(0));
+    assert_eq!(get(scene.at(), &target, &[]).await.status, 500);
+    bucket.state.lock().unwrap().faults.clear();
+    let got = get(scene.at(), &target, &[]).await;
+    assert!(got.whole && got.body == content, "{}", got.status);
+    assert_eq!(get(scene.at(), &target, &[]).await.status, 410);
+}
