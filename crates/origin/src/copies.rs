@@ -1,7 +1,6 @@
 //! What is elsewhere, put together: the tier, legacy sources, backups by the clock, those who copy this origin, and the
 //! one that it copies.
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::backup::survey::{self, survey};
-use crate::backup::take::{Taken, Wanted, take};
+use crate::backup::take::{Taken, Wanted, take, tidy};
 use crate::backup::vault::Vault;
 use crate::backup::{BackupError, verify, violators};
 use crate::clock::{self, Stopwatch};
-use crate::config::{Config, Tier as TierSettings};
+use crate::config::{Config, Tier as TierSettings, TierPlace};
 use crate::db::{Db, DbError};
 use crate::follow::follower::{FollowError, Follower, Progress};
 use crate::follow::gate::Gate;
@@ -24,9 +23,9 @@ use crate::follow::standing::{self, Role};
 use crate::follow::{self, TokenError};
 use crate::metrics::{Metrics, write_metric};
 use crate::store::Store;
-use crate::tier::Tier;
-use crate::tier::bucket::BucketError;
+use crate::tier::bucket::{Bucket, BucketError};
 use crate::tier::legacy::Legacy;
+use crate::tier::{Tier, marker};
 
 /// Between looks at whether a backup is due.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -48,6 +47,9 @@ pub enum CopiesError {
     /// The database.
     #[error("failed to use the database: {0}")]
     Db(#[from] DbError),
+    /// Where backups are made.
+    #[error("{0}")]
+    Backup(#[from] BackupError),
 }
 
 /// All of it.
@@ -83,14 +85,10 @@ impl Copies {
         end: &watch::Receiver<bool>,
     ) -> Result<(Self, Vec<JoinHandle<()>>), CopiesError> {
         let scratch = scratch(config);
-        // What somebody who died has left.
-        if let Err(error) = std::fs::remove_dir_all(&scratch)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "failed to tidy up after backups");
+        tidy(&scratch)?;
+        if let Some(settings) = &config.tier {
+            prepare(&settings.place, db).await?;
         }
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&scratch);
-        made.map_err(|error| BucketError::local(format!("failed to make {}", scratch.display()), error))?;
         let vault = Vault::open(config)?;
         let open = |settings: &TierSettings| Tier::open(settings, Some(vault.clone()), store, db, metrics);
         let tier = config.tier.as_ref().map(open).transpose()?;
@@ -253,6 +251,22 @@ impl Copies {
         }
         *judged = Some((Stopwatch::start(), text));
         Ok(())
+    }
+}
+
+/// Makes a tier of a directory that was none, and sees whether one that was is the same. A bucket that does not answer
+/// may be seen later; another one than it was is none.
+async fn prepare(place: &TierPlace, db: &Db) -> Result<(), CopiesError> {
+    let bucket = match place {
+        TierPlace::Directory(directory) if marker::known(db).await?.is_none() => Bucket::made_directory(directory)?,
+        place => Bucket::open(place)?,
+    };
+    match marker::check(&bucket, db).await {
+        Err(BucketError::Failed(why)) => {
+            tracing::warn!(why, "the tier does not answer");
+            Ok(())
+        }
+        checked => Ok(checked?),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
@@ -92,7 +93,9 @@ pub async fn database(vault: &Vault, target: &Target, path: &Path, scratch: &Pat
         };
         let (full, _) = &fetched[0];
         let packed = File::open(full).map_err(local("failed to read a backup"))?;
-        let mut unpacked = File::create_new(&made).map_err(local("failed to create the database"))?;
+        // It has what deletes files, and perhaps whose they are.
+        let created = File::options().write(true).create_new(true).mode(0o600).open(&made);
+        let mut unpacked = created.map_err(local("failed to create the database"))?;
         zstd::stream::copy_decode(BufReader::new(packed), &mut unpacked).map_err(local("failed to unpack a backup"))?;
         drop(unpacked);
         let db = Connection::open(&made)?;
@@ -116,6 +119,7 @@ pub async fn database(vault: &Vault, target: &Target, path: &Path, scratch: &Pat
         // Across disks a rename does not go.
         if std::fs::rename(&made, &path).is_err() {
             let partial = path.with_extension("part");
+            // With its mode.
             std::fs::copy(&made, &partial).map_err(local("failed to copy the database"))?;
             File::open(&partial).and_then(|file| file.sync_all()).map_err(local("failed to sync the database"))?;
             std::fs::rename(&partial, &path).map_err(local("failed to put the database in its place"))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,6 +132,26 @@ async fn forget(database: PathBuf, through: i64, now: Time) {
     }
 }
 
+/// Removes what somebody who died has left in `folder`. Who is at work there is let alone.
+///
+/// # Errors
+///
+/// When it is still there.
+pub fn tidy(folder: &Path) -> Result<(), BackupError> {
+    let _alone = match Alone::in_folder(folder) {
+        Err(BackupError::Busy) => return Ok(()),
+        alone => alone?,
+    };
+    let local = |error| BackupError::Local(format!("failed to tidy up {}", folder.display()), error);
+    for entry in std::fs::read_dir(folder).map_err(local)? {
+        let path = entry.map_err(local)?.path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).map_err(local)?;
+        }
+    }
+    Ok(())
+}
+
 /// Two that make backups at once would build upon the same one.
 #[derive(Debug)]
 pub(super) struct Alone {
@@ -140,7 +161,7 @@ pub(super) struct Alone {
 impl Alone {
     pub(super) fn in_folder(folder: &Path) -> Result<Self, BackupError> {
         let local = |error| BackupError::Local(format!("failed to lock {}", folder.display()), error);
-        std::fs::create_dir_all(folder).map_err(local)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(local)?;
         let lock = File::create(folder.join("backup.lock")).map_err(local)?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
             |error| match error {

@@ -32,7 +32,7 @@ impl Vault {
         let bucket = match (&config.backup.directory, &config.tier) {
             (Some(directory), _) => Bucket::directory(directory)?,
             (None, Some(tier)) => Bucket::open(&tier.place)?,
-            (None, None) => Bucket::directory(&config.store.directory.join("backups"))?,
+            (None, None) => Bucket::made_directory(&config.store.directory.join("backups"))?,
         };
         Ok(Self { bucket })
     }

@@ -143,6 +143,10 @@ impl Files {
         if *method == Method::HEAD {
             return Ok(self.send(method, &link, &object, file, &whole, clock::now()));
         }
+        // What counts must come.
+        if let Content::Tier(pull) = &file {
+            pull.settled().await.map_err(|error| DbError::Other(error.to_string()))?;
+        }
         let (now, name) = (clock::now(), link.name.clone());
         let viewed = match self.gate.is_open() {
             true => self.db.write(move |db| links::view(db, &name, now)).await,

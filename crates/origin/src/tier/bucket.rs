@@ -92,6 +92,8 @@ pub struct Bucket {
     prefix: String,
     /// Where it is, for people.
     name: Arc<str>,
+    /// Which can be a place where another one should be mounted.
+    pub(super) is_directory: bool,
 }
 
 /// Something that is there.
@@ -150,7 +152,7 @@ impl Bucket {
                     .build()
                     .map_err(BucketError::of)?;
                 let name = format!("{} at {}", s3.bucket, s3.endpoint);
-                Ok(Self { store: Arc::new(store), prefix: s3.prefix.clone(), name: name.into() })
+                Ok(Self { store: Arc::new(store), prefix: s3.prefix.clone(), name: name.into(), is_directory: false })
             }
         }
     }
@@ -159,16 +161,29 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// When it cannot be used.
-    pub fn directory(directory: &Path) -> Result<Self, BucketError> {
+    /// When it cannot be made or used.
+    pub fn made_directory(directory: &Path) -> Result<Self, BucketError> {
         // What is in it is nobody else's.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| BucketError::local(format!("failed to make {}", directory.display()), error))?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| BucketError::local(format!("failed to make {}", directory.display()), error))?;
+        Self::directory(directory)
+    }
+
+    /// A directory that is there. One that has vanished is not made again: it may be one that is not mounted.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, or cannot be used.
+    pub fn directory(directory: &Path) -> Result<Self, BucketError> {
+        if !directory.is_dir() {
+            return Err(BucketError::Failed(format!(
+                "there is no directory {}; mount it, or make it",
+                directory.display()
+            )));
+        }
         let store = LocalFileSystem::new_with_prefix(directory).map_err(BucketError::of)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), prefix: String::new(), name: directory.display().to_string().into() })
+        let name = directory.display().to_string().into();
+        Ok(Self { store: Arc::new(store), prefix: String::new(), name, is_directory: true })
     }
 
     /// Where it is, for people.

@@ -13,6 +13,7 @@
 pub mod bucket;
 mod evict;
 pub mod legacy;
+pub mod marker;
 mod negative;
 mod pull;
 mod replicate;
@@ -104,6 +105,9 @@ impl Tier {
                 if since_touch.elapsed() > MINUTE {
                     since_touch = Stopwatch::start();
                     self.remember_accesses().await?;
+                }
+                if self.bucket.is_directory {
+                    marker::check(&self.bucket, &self.db).await.map_err(other)?;
                 }
                 self.replicate().await?;
                 self.purge().await?;

@@ -306,6 +306,22 @@ impl Pull {
         }
     }
 
+    /// Waits until all of it is here, or it is certain that it can be passed on only.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be had, or is not what it should be.
+    pub async fn settled(&self) -> io::Result<()> {
+        let flight = self.flight.get_or_init(|| self.tier.flight(self.sha256, self.size)).clone();
+        let mut progress = flight.progress.clone();
+        let settled = progress.wait_for(|progress| progress.state != State::Coming).await;
+        match settled.map(|progress| progress.state.clone()) {
+            Ok(State::Failed(why)) => Err(io::Error::other(format!("the tier: {why}"))),
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::other("the fetch from the tier has ended")),
+        }
+    }
+
     async fn straight(&self, range: Range<u64>, until: u64) -> io::Result<Bytes> {
         let mut kept = self.straight.lock().await;
         if kept.as_ref().is_none_or(|straight| straight.at != range.start) {

@@ -223,3 +223,48 @@ async fn what_is_deleted_goes_from_the_tier_at_last_and_not_before() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_counts_comes_or_does_not_count() {
+    let bucket = Bucket::start().await;
+    let scene = Scene::with(&bucket.section()).await;
+    let content = bytes(11, 30_000);
+    let told = crate::post(scene.at(), "/upload.php?oneshot=1", &crate::form("a.bin", &content)).await.json();
+    let (target, sha256) = (path(&told["files"][0]["url"]), sha256(&told["files"][0]));
+    becomes(scene.origin.db(), sha256, "both").await;
+    scene.origin.copies().tier.clone().unwrap().evict(1).await.unwrap();
+    bucket.fault("GET", "objects/", usize::MAX, Does::Cut(0));
+    assert_eq!(get(scene.at(), &target, &[]).await.status, 500);
+    bucket.state.lock().unwrap().faults.clear();
+    let got = get(scene.at(), &target, &[]).await;
+    assert!(got.whole && got.body == content, "{}", got.status);
+    assert_eq!(get(scene.at(), &target, &[]).await.status, 410);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_where_another_should_be_mounted_is_no_tier() {
+    let more = "[tier]\ndirectory = \"tier\"\n";
+    let scene = Scene::with(more).await;
+    let folder = scene.folder.path().to_owned();
+    let first = upload(scene.at(), "a.bin", &bytes(12, 5000)).await;
+    becomes(scene.origin.db(), sha256(&first), "both").await;
+    // The disk goes, and its mount point is there.
+    std::fs::rename(folder.join("tier"), folder.join("away")).unwrap();
+    std::fs::create_dir(folder.join("tier")).unwrap();
+    let second = upload(scene.at(), "b.bin", &bytes(13, 5000)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(place(scene.origin.db(), sha256(&second)).await, "local");
+    assert_eq!(std::fs::read_dir(folder.join("tier")).unwrap().count(), 0);
+    let Scene { origin, folder: kept } = scene;
+    origin.stop().await;
+    let config =
+        witness_origin::config::Config::parse(&crate::configuration(&folder, more), &folder.join("origin.toml"));
+    let refused = witness_origin::origin::Origin::start(&config.unwrap()).await.unwrap_err().to_string();
+    assert!(refused.contains("it is not the tier that it was"), "{refused}");
+    std::fs::remove_dir(folder.join("tier")).unwrap();
+    std::fs::rename(folder.join("away"), folder.join("tier")).unwrap();
+    let origin = crate::start(&folder, more).await;
+    becomes(origin.db(), sha256(&second), "both").await;
+    origin.stop().await;
+    drop(kept);
+}
