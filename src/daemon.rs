@@ -95,6 +95,7 @@ pub async fn run(
                 under_way.end(&round.node);
                 if let Some(relays) = &mut relays {
                     relays.saw(&round);
+                    relays.stand_by(&round.node);
                 }
                 if round.failed() {
                     // Whose fault it was, the anchors tell, and they must be asked after it.

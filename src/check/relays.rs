@@ -30,7 +30,7 @@ pub(super) async fn relays(config: &Config, rounds: &[Round], findings: &mut Vec
         let target = SocketAddr::new(*address, config.service_port());
         let (forwarder, node, at) = (Arc::clone(&forwarder), node.clone(), alive.address);
         tries.spawn(async move {
-            let reach = forwarder.reach(&node, at, target).await;
+            let reach = forwarder.reach(&node, at, target, None).await;
             (node, target, reach)
         });
     }

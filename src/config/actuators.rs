@@ -15,12 +15,14 @@ pub(super) fn relays(table: &Table<'_>) -> Option<RelaySettings> {
     let port = table.count("port");
     let timeout = table.duration("timeout");
     let max = table.count("max");
+    let sessions = table.count("sessions");
     Some(RelaySettings {
         user: user?.value,
         key_file: key_file?,
         port: u16::try_from(port?.value).ok()?,
         timeout: timeout?.value,
         max: usize::try_from(max?.value).ok()?,
+        sessions: usize::try_from(sessions?.value).ok()?,
     })
 }
 

@@ -493,9 +493,15 @@ pub(super) static RELAYS: Section = Section {
             "timeout",
             Duration("500ms", "1m"),
             Is(r#""4s""#),
-            "For one try, the login included. What does not answer for half of it is silent.",
+            "For one try, the login included where there is no session yet. What does not answer for half of it is silent.",
         ),
         key("max", Count(1, 16), Is("3"), "How many nodes are asked about a silent one at a time."),
+        key(
+            "sessions",
+            Count(0, 8),
+            Is("2"),
+            "How many sessions to each node the daemon keeps open, logged in: through a link that is full a login takes longer than a question may. 0: a login for each question.",
+        ),
     ],
 };
 

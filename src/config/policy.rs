@@ -99,11 +99,18 @@ pub(super) fn read(
     let strikes = table.count("strikes");
     let window = table.duration("window");
     let spacing = table.duration("strike_spacing");
+    let early = table.count("strike_early_percent");
     let keep = table.count("keep");
     let max_withdrawn = table.count("max_withdrawn");
     let reinstate = table.word("reinstate");
     let convict = convict(table);
+    let convict_percent = table.count("convict_percent");
+    let anchors_percent = table.count("anchors_percent");
     let warmup_rounds = table.count("warmup_rounds");
+    let stale_after = table.count("stale_after");
+    let settle_ttls = table.count("settle_ttls");
+    let step_noise = table.duration("step_noise");
+    let tell_again = table.duration("tell_again");
     let probation = table.duration("probation");
     let probation_rounds = table.count("probation_rounds");
     let probation_max = table.duration("probation_max");
@@ -163,13 +170,20 @@ pub(super) fn read(
         strikes: strikes?.value,
         window: window?.value,
         strike_spacing: spacing?.value,
+        strike_early_percent: early?.value,
         keep: keep.value,
         max_withdrawn: max_withdrawn?.value,
         reinstate: if reinstate?.value == "manual" { Reinstatement::Manual } else { Reinstatement::Auto },
         convict: convict.value.clone(),
+        convict_percent: convict_percent?.value,
+        anchors_percent: anchors_percent?.value,
         interval: interval?,
         fast_interval: fast_interval?,
         warmup_rounds: warmup_rounds?.value,
+        stale_after: stale_after?.value,
+        settle_ttls: settle_ttls?.value,
+        step_noise: step_noise?.value,
+        tell_again: tell_again?.value,
         probation: probation?.value,
         probation_rounds: probation_rounds?.value,
         probation_max: probation_max?,

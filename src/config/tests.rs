@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::keys::{Absent, Takes};
 use super::*;
 use crate::model::{ProbeKind, RegistrarKind, SshLevel};
 
@@ -401,6 +402,36 @@ needed = "5s"
             ..usual.comeback
         }
     );
+}
+
+/// Another value of any one key makes another policy than the default, and than any other key's.
+#[test]
+fn no_threshold_is_read_from_the_key_of_another() {
+    let sections = SECTIONS.iter().filter(|section| section.name.starts_with("policy"));
+    let keys: Vec<_> = sections.flat_map(|section| section.keys.iter().map(move |key| (section.name, key))).collect();
+    let mut policies = vec![(String::new(), Policy::default())];
+    for (section, key) in keys {
+        let Absent::Is(usual) = key.absent else { panic!("{section}.{} has no default", key.name) };
+        let other = match key.takes {
+            Takes::Duration(..) => {
+                let (number, unit) = usual.trim_matches('"').split_at(usual.find(char::is_alphabetic).unwrap() - 1);
+                format!("\"{}{unit}\"", number.parse::<u32>().unwrap() * 2)
+            }
+            Takes::Count(..) | Takes::Percent(..) => (usual.parse::<u32>().unwrap() + 1).to_string(),
+            Takes::Percents(..) => "[100, 70]".to_owned(),
+            Takes::Bool => "true".to_owned(),
+            Takes::Choice(words) => format!("{:?}", words[1]),
+            Takes::Choices(words) => format!("[{:?}]", words[1]),
+            ref other => panic!("no threshold takes {other:?}"),
+        };
+        let text = format!("[{section}]\n{} = {other}\n", key.name);
+        let policy = policy_of_text(&text, Path::new("p.toml")).unwrap_or_else(|problems| panic!("{text}{problems:?}"));
+        if let Some((same, _)) = policies.iter().find(|(_, known)| *known == policy) {
+            panic!("{text} makes the same policy as {same:?}");
+        }
+        policies.push((text, policy));
+    }
+    assert!(policies.len() > 80, "{}", policies.len());
 }
 
 /// As a trace's header has them.

@@ -48,6 +48,9 @@ pub struct Policy {
     pub window: Duration,
     /// At most one strike per node and this long, so that fast re-probes of one incident are one strike.
     pub strike_spacing: Duration,
+    /// How much of `strike_spacing` a strike may come early, percent: a twentieth is what cron and a busy machine are off
+    /// by, and ten times less than what would make two strikes of one incident.
+    pub strike_early_percent: u32,
     /// Never leave fewer nodes than this in a pool; at least 1.
     pub keep: u32,
     /// Never withdraw more nodes of a pool than this by ourselves.
@@ -56,15 +59,30 @@ pub struct Policy {
     pub reinstate: Reinstatement,
     /// Probes whose failures may cost a node its record; sorted, not empty.
     pub convict: Vec<ProbeKind>,
-    /// One regular round per node and this long. Data older than three of these is old.
+    /// How many of a node's strikes must come from those, percent: the others corroborate, so most of it must be about
+    /// what users get.
+    pub convict_percent: u32,
+    /// How many of the anchors must answer, percent: one bad anchor of three says nothing about us, two do.
+    pub anchors_percent: u32,
+    /// One regular round per node and this long.
     pub interval: Duration,
     /// While a node is in doubt.
     pub fast_interval: Duration,
     /// Conclusive rounds of a node that must have passed since a start, a gap, a clock step back or isolation before its
     /// records are changed.
     pub warmup_rounds: u32,
+    /// Times our rhythm, the interval or cron's where that is longer, after which data is old, a pause between two ticks is
+    /// a gap, and a change that was asked for is not expected any more: one late round and one lost are no gap.
+    pub stale_after: u32,
+    /// Times the TTL in which a change settles: caches may keep an answer for one TTL, and clients what they hold of it for
+    /// about another.
+    pub settle_ttls: u32,
+    /// A smaller step of the wall clock is none: one that is disciplined drifts by at most 0.5 ms a second.
+    pub step_noise: Duration,
+    /// How long something must have been gone for a person to be told of it once more: what comes and goes is one trouble.
+    pub tell_again: Duration,
     /// For how long a withdrawn node must pass everything before it comes back the first time.
-    /// It doubles with every withdrawal of the last 24 h.
+    /// It doubles with every withdrawal that still counts.
     pub probation: Duration,
     /// ... and in at least this many clean rounds.
     pub probation_rounds: u32,
@@ -87,13 +105,20 @@ impl Default for Policy {
             strikes: 4,
             window: Duration::from_secs(60 * 60),
             strike_spacing: Duration::from_secs(60),
+            strike_early_percent: 5,
             keep: 2,
             max_withdrawn: 2,
             reinstate: Reinstatement::Auto,
             convict: vec![ProbeKind::Https],
+            convict_percent: 50,
+            anchors_percent: 50,
             interval: Duration::from_secs(10),
             fast_interval: Duration::from_secs(2),
             warmup_rounds: 3,
+            stale_after: 3,
+            settle_ttls: 2,
+            step_noise: Duration::from_millis(100),
+            tell_again: Duration::from_secs(600),
             probation: Duration::from_secs(60),
             probation_rounds: 3,
             probation_max: Duration::from_secs(60 * 60),

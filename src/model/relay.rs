@@ -16,4 +16,6 @@ pub struct RelaySettings {
     pub timeout: Duration,
     /// How many nodes are asked about a silent one at a time. At least 1.
     pub max: usize,
+    /// How many sessions to each node are kept open, logged in, for questions to come.
+    pub sessions: usize,
 }

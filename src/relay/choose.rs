@@ -43,6 +43,19 @@ pub fn choose(
     able.into_iter().take(max).map(|(node, alive)| (node.id.clone(), alive.at)).collect()
 }
 
+/// Where `relay` could connect to were its own network well, best first: at nodes that live, `silent` and itself apart.
+/// Each `turn` begins with another.
+pub(super) fn controls(alive: &BTreeMap<NodeId, Alive>, silent: &NodeId, relay: &NodeId, turn: usize) -> Vec<IpAddr> {
+    let mut others: Vec<Alive> =
+        alive.iter().filter(|(id, _)| *id != silent && *id != relay).map(|(_, alive)| *alive).collect();
+    if !others.is_empty() {
+        let first = turn % others.len();
+        others.rotate_left(first);
+    }
+    others.sort_by_key(|alive| !alive.passes);
+    others.into_iter().map(|alive| alive.at).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +106,20 @@ mod tests {
         assert_eq!(chosen(&nodes, &[2, 3, 4], &[], 3, 0), [3, 4]);
         assert_eq!(chosen(&nodes, &[2], &[3], 3, 0), [3], "even if it fails something");
         assert_eq!(chosen(&nodes, &[2], &[], 3, 0), [2], "better one beside it than nobody");
+    }
+
+    #[test]
+    fn a_control_lives_and_is_neither_of_the_two() {
+        let id = |number: u8| NodeId::new(&format!("n{number}")).unwrap();
+        let lives = |number: u8, passes: bool| (id(number), Alive { at: IpAddr::from([192, 0, 2, number]), passes });
+        let alive = BTreeMap::from([lives(1, true), lives(2, true), lives(3, false), lives(4, true)]);
+        let check = |turn: usize, expected: &[u8]| {
+            let expected: Vec<IpAddr> = expected.iter().map(|number| IpAddr::from([192, 0, 2, *number])).collect();
+            assert_eq!(controls(&alive, &id(1), &id(2), turn), expected);
+        };
+        check(0, &[4, 3]);
+        assert_eq!(controls(&alive, &id(9), &id(2), 2).first(), Some(&IpAddr::from([192, 0, 2, 4])));
+        assert_eq!(controls(&BTreeMap::from([lives(2, true)]), &id(1), &id(2), 3), [] as [IpAddr; 0]);
     }
 
     #[test]

@@ -7,11 +7,12 @@
 mod choose;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use choose::controls;
 pub use choose::{Alive, choose};
 
 use crate::clock;
@@ -44,7 +45,7 @@ pub struct Answers {
 }
 
 impl Relays {
-    /// Reads the key and starts two threads; connects to nobody. `port` is the one that nodes are tried at.
+    /// Reads the key and starts two threads; connects to nobody yet. `port` is the one that nodes are tried at.
     ///
     /// # Errors
     /// [`ProbeSetupError`] when the key cannot be read or the threads cannot be started.
@@ -69,6 +70,13 @@ impl Relays {
         };
     }
 
+    /// Has sessions kept to a node that showed life in its last round. Must be called on a runtime.
+    pub fn stand_by(&self, node: &NodeId) {
+        if let (Some(alive), Some(node)) = (self.alive.get(node), self.nodes.get(node)) {
+            self.forwarder.keep(node, alive.at);
+        }
+    }
+
     /// Asks about `silent`. None where nobody can be asked, or too many questions are under way already; otherwise the
     /// answers are to be given to [`Relays::heard`]. It ends with the time-out of its tries at the latest.
     pub fn ask(&mut self, silent: &NodeId) -> Option<impl Future<Output = Answers> + Send + 'static> {
@@ -80,17 +88,27 @@ impl Relays {
         self.open += 1;
         self.turn = self.turn.wrapping_add(1);
         let (forwarder, port) = (Arc::clone(&self.forwarder), self.port);
-        let relays: Vec<_> = chosen.into_iter().map(|(id, at)| (self.nodes[&id].clone(), at)).collect();
+        let turn = self.turn;
+        let relays: Vec<_> = chosen
+            .into_iter()
+            .map(|(id, at)| {
+                let controls: Vec<IpAddr> = controls(&self.alive, silent, &id, turn);
+                (self.nodes[&id].clone(), at, controls)
+            })
+            .collect();
         Some(async move {
             let mut tries = JoinSet::new();
-            for (relay, at) in relays {
+            for (relay, at, controls) in relays {
                 let (forwarder, addresses) = (Arc::clone(&forwarder), node.addresses.clone());
                 let about = node.id.clone();
                 tries.spawn(async move {
                     let mut each = JoinSet::new();
                     for address in addresses {
                         let (forwarder, relay) = (Arc::clone(&forwarder), relay.clone());
-                        each.spawn(async move { forwarder.reach(&relay, at, SocketAddr::new(address, port)).await });
+                        let control = controls.iter().find(|control| control.is_ipv4() == address.is_ipv4());
+                        let control = control.map(|control| SocketAddr::new(*control, port));
+                        let target = SocketAddr::new(address, port);
+                        each.spawn(async move { forwarder.ask(&relay, at, target, control).await });
                     }
                     let mut seen = Vec::new();
                     while let Some(reach) = each.join_next().await {

@@ -6,14 +6,12 @@ use crate::model::{NodeId, NodeMemory, Policy, ProbeAdvice, RuleSet, Situation, 
 
 use super::sight::Sight;
 
-/// Silent rounds from which on others are asked: one is a lost packet or two.
-const ASK_AFTER: u32 = 2;
-
 /// What is advised so far.
 pub(super) struct Advice {
     given: ProbeAdvice,
     now: Time,
     doubt: Duration,
+    ask_after: u32,
     /// Whether anything is advised at all: the original script knew one speed, and one who is cut off learns nothing more
     /// by asking faster.
     is_awake: bool,
@@ -26,6 +24,7 @@ impl Advice {
             given: ProbeAdvice::default(),
             now: sight.now,
             doubt: policy.evidence.doubt,
+            ask_after: policy.evidence.falling_rounds,
             is_awake: policy.rule == RuleSet::Witness && sight.vantage != Vantage::Isolated,
             relays: situation.can.relays,
         }
@@ -46,7 +45,7 @@ impl Advice {
         if begun.into_iter().flatten().max().is_some_and(|since| self.now.since(since) <= self.doubt) {
             self.given.fast.push(id.clone());
         }
-        if self.relays && recent.silence.is_some_and(|silence| silence.rounds >= ASK_AFTER) {
+        if self.relays && recent.silence.is_some_and(|silence| silence.rounds >= self.ask_after) {
             self.given.ask.push(id.clone());
         }
     }

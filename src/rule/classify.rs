@@ -51,10 +51,10 @@ struct Counted {
     slow_connects: u32,
     echoes: u32,
     lost: u32,
-    /// Of the last five checks of the service.
+    /// Of the last few checks of the service.
     shed: u32,
     service: u32,
-    /// The last twelve answers of the service, ms.
+    /// The last answers of the service, ms.
     answers: Vec<u32>,
 }
 
@@ -72,8 +72,10 @@ const TABLE: [(Evidence, Test); 8] = [
     (Evidence::Shedding, shedding),
 ];
 
-/// What of `answers` is looked at.
-const ANSWERS: usize = 12;
+/// What is usual is remembered in sixteenths of a millisecond, so that steps of a sixty-fourth are not lost below 64 ms. That
+/// is a unit, and the step how an average follows: neither is a threshold.
+const PARTS: u32 = 16;
+const STEP: u32 = 64;
 
 /// The class of one node's evidence.
 pub(super) fn classify(policy: &EvidencePolicy, sight: &Sight, memory: &NodeMemory) -> Finding {
@@ -97,7 +99,8 @@ fn count(policy: &EvidencePolicy, memory: &NodeMemory) -> Counted {
         streak.is_some_and(|service| check.at >= service.same.since)
     };
     let pings_pass = recent.checks.iter().rev().any(|check| check.probe == ProbeKind::Ping && !check.failed);
-    let mut counted = Counted { answers: Vec::with_capacity(ANSWERS), ..Counted::default() };
+    let most = policy.slow_answers as usize;
+    let mut counted = Counted { answers: Vec::with_capacity(most), ..Counted::default() };
     for check in recent.checks.iter().rev() {
         if trails(check) || (check.failed && steady(check)) {
             continue;
@@ -118,13 +121,13 @@ fn count(policy: &EvidencePolicy, memory: &NodeMemory) -> Counted {
         if is_service {
             counted.service_failed += u32::from(check.failed);
             counted.service += 1;
-            if counted.service <= 5 {
+            if counted.service <= policy.shedding_of {
                 counted.shed += u32::from(check.shed);
             }
             let slow = policy.slow_connect.as_millis();
             counted.slow_connects += u32::from(check.connect_ms.is_some_and(|ms| u128::from(ms) >= slow));
         }
-        if let Some(answer) = check.answer_ms.filter(|_| counted.answers.len() < ANSWERS) {
+        if let Some(answer) = check.answer_ms.filter(|_| counted.answers.len() < most) {
             counted.answers.push(answer);
         }
     }
@@ -202,7 +205,7 @@ fn hung(case: &Case<'_>) -> Option<Finding> {
     let recent = &case.memory.recent;
     let service = recent.service.filter(|service| service.failing == Failing::Unanswered)?;
     let streak = &service.same;
-    if recent.silence.is_some_and(|silence| silence.rounds >= 2) || streak.rounds < case.policy.hung_rounds {
+    if is_falling(case) || streak.rounds < case.policy.hung_rounds {
         return None;
     }
     let idle = idle(case, streak);
@@ -228,6 +231,11 @@ fn hung(case: &Case<'_>) -> Option<Finding> {
 fn idle(case: &Case<'_>, streak: &Streak) -> Option<u64> {
     let milli = load(case).filter(|load| load.at > streak.since)?.share_milli()?;
     (milli < u64::from(case.policy.idle_percent) * 10).then_some(milli)
+}
+
+/// Whether it has been silent for more than a lost packet or two.
+fn is_falling(case: &Case<'_>) -> bool {
+    case.memory.recent.silence.is_some_and(|silence| silence.rounds >= case.policy.falling_rounds)
 }
 
 fn load(case: &Case<'_>) -> Option<crate::model::Load> {
@@ -256,8 +264,7 @@ fn degraded(case: &Case<'_>) -> Option<Finding> {
     let lasts = counted.newest_failed.is_some_and(|at| case.sight.now.since(at) <= policy.degraded_ends);
     let many = counted.failed >= policy.degraded_checks
         && u64::from(counted.failed) * 100 >= u64::from(counted.checks) * u64::from(policy.degraded_percent);
-    let lives = case.memory.recent.silence.is_none_or(|silence| silence.rounds < 2);
-    (many && lasts && lives && counted.service_failed > 0).then(|| Finding {
+    (many && lasts && !is_falling(case) && counted.service_failed > 0).then(|| Finding {
         class: Evidence::Degraded,
         hard: false,
         confirmed: false,
@@ -267,15 +274,15 @@ fn degraded(case: &Case<'_>) -> Option<Finding> {
 
 fn stressed(case: &Case<'_>) -> Option<Finding> {
     let (policy, counted) = (case.policy, &case.counted);
-    if case.memory.recent.silence.is_some_and(|silence| silence.rounds >= 2) {
+    if is_falling(case) {
         return None;
     }
     let slow = slow_answers(case);
-    let lossy = counted.lost >= 3
+    let lossy = counted.lost >= policy.lost_echoes
         && u64::from(counted.lost) * 100 >= u64::from(counted.echoes) * u64::from(policy.lost_percent);
     let why = if let Some((median, usual)) = slow {
         format!("half of the last answers took {median} ms or more, and {usual} ms is usual")
-    } else if counted.slow_connects >= 3 {
+    } else if counted.slow_connects >= policy.slow_connects {
         format!("{} handshakes took {} ms or more", counted.slow_connects, policy.slow_connect.as_millis())
     } else if lossy {
         format!("{} of {} echoes were lost", counted.lost, counted.echoes)
@@ -287,11 +294,11 @@ fn stressed(case: &Case<'_>) -> Option<Finding> {
 
 /// The median answer and the usual one, ms, where the first is much more than the second.
 fn slow_answers(case: &Case<'_>) -> Option<(u32, u32)> {
-    if case.counted.answers.len() < ANSWERS / 2 {
+    if case.counted.answers.len() < case.policy.slow_answers as usize / 2 {
         return None;
     }
     let median = median(&case.counted.answers)?;
-    let usual = case.memory.recent.usual_answer? / 16;
+    let usual = case.memory.recent.usual_answer? / PARTS;
     let extra = u32::try_from(case.policy.slow_extra.as_millis()).unwrap_or(u32::MAX);
     let limit = usual.saturating_mul(case.policy.slow_factor).saturating_add(extra);
     (median > limit).then_some((median, usual))
@@ -305,11 +312,15 @@ fn median(of: &[u32]) -> Option<u32> {
 
 fn shedding(case: &Case<'_>) -> Option<Finding> {
     let counted = &case.counted;
-    (counted.shed >= 2).then(|| Finding {
+    (counted.shed >= case.policy.shedding_answers).then(|| Finding {
         class: Evidence::Shedding,
         hard: false,
         confirmed: false,
-        why: format!("{} of its last {} answers said too much", counted.shed, counted.service.min(5)),
+        why: format!(
+            "{} of its last {} answers said too much",
+            counted.shed,
+            counted.service.min(case.policy.shedding_of)
+        ),
     })
 }
 
@@ -330,7 +341,7 @@ fn suspect(case: &Case<'_>) -> Option<Finding> {
 
 /// Learns what is usual of a node that has nothing against it. A step of a sixty-fourth towards each answer follows the
 /// median, not the mean: a few late ones do not matter.
-pub(super) fn learn(memory: &mut NodeMemory, finding: &Finding, newest: Option<Time>) {
+pub(super) fn learn(policy: &EvidencePolicy, memory: &mut NodeMemory, finding: &Finding, newest: Option<Time>) {
     let recent = &mut memory.recent;
     if finding.class != Evidence::Fine || recent.doubt_since.is_some() {
         return;
@@ -338,16 +349,16 @@ pub(super) fn learn(memory: &mut NodeMemory, finding: &Finding, newest: Option<T
     match &mut recent.usual_answer {
         None => {
             let all: Vec<u32> = recent.checks.iter().filter_map(|check| check.answer_ms).collect();
-            if all.len() >= ANSWERS / 2 {
-                recent.usual_answer = median(&all).map(|ms| ms.saturating_mul(16));
+            if all.len() >= policy.slow_answers as usize / 2 {
+                recent.usual_answer = median(&all).map(|ms| ms.saturating_mul(PARTS));
             }
         }
         Some(usual) => {
             let later = recent.checks.iter().rev().take_while(|check| newest.is_none_or(|newest| check.at > newest));
             let later = recent.checks.range(recent.checks.len() - later.count()..);
             for answer in later.filter_map(|check| check.answer_ms) {
-                let step = (*usual / 64).max(1);
-                match answer.saturating_mul(16).cmp(usual) {
+                let step = (*usual / STEP).max(1);
+                match answer.saturating_mul(PARTS).cmp(usual) {
                     std::cmp::Ordering::Less => *usual = usual.saturating_sub(step),
                     std::cmp::Ordering::Equal => {}
                     std::cmp::Ordering::Greater => *usual = usual.saturating_add(step),
@@ -377,3 +388,6 @@ fn rounds(count: u32) -> String {
 fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times in a row") }
 }
+
+#[cfg(test)]
+mod tests;

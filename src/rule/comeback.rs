@@ -9,7 +9,7 @@ use crate::model::{
 use super::classify::percent;
 use super::decide::Desk;
 use super::guard::Authority;
-use super::wish::{STEADY, Want, Wish};
+use super::wish::{Want, Wish};
 use super::worth::Worth;
 use super::{explain, plan, words};
 
@@ -90,7 +90,8 @@ impl Desk<'_> {
             id != node && !before && since(soft.map(|soft| soft.since))
         };
         // Whose service fails every time would carry nothing for them.
-        let fails = memory.recent.service.is_some_and(|service| service.any.rounds >= STEADY);
+        let fails =
+            memory.recent.service.is_some_and(|service| service.any.rounds >= self.policy.evidence.steady_rounds);
         out.soft
             && !fails
             && out.returning_since.is_none()
@@ -102,7 +103,10 @@ impl Desk<'_> {
     /// How long a node stays out at least that is taken out for being degraded now.
     pub(super) fn quarantine(&self, node: &NodeId) -> Duration {
         let before = self.nodes.get(node).map_or(0, |memory| memory.soft_withdrawals.len());
-        self.policy.comeback.quarantine.saturating_mul(1 << before.min(6))
+        self.policy
+            .comeback
+            .quarantine
+            .saturating_mul(1 << before.min(self.policy.comeback.quarantine_doublings.min(31) as usize))
     }
 
     /// Why the others could not spare `node`, which a person wants out; none where they could, or nobody knows.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Calm, Evidence, Failing, Fault, FleetVerdict, Load, Memory, NodeId, NodeMemory, Policy, Pool, PoolMemory, RuleId,
-    RuleSet, Time, Vantage,
+    Calm, Evidence, Failing, Fault, FleetVerdict, Load, Memory, NodeId, NodeMemory, OverloadPolicy, Policy, Pool,
+    PoolMemory, RuleId, RuleSet, Time, Vantage,
 };
 
 use super::classify::{Finding, fresh_load, is_reached, percent};
@@ -14,11 +14,6 @@ use super::room::{Figure, Room};
 use super::sight::Sight;
 use super::walk::Walk;
 use super::words;
-
-/// How long ago a node may have been soft to count among those that are.
-const TOGETHER: Duration = Duration::from_secs(120);
-/// Over how long the load of calm times is smoothed, ms.
-const CALM_MS: i64 = 100_000;
 
 /// What a pool as a whole is in.
 #[derive(Clone, Debug)]
@@ -128,7 +123,7 @@ pub(super) fn look<'a>(light: &Light<'a>, memory: &Memory, pool: &Pool, of_pool:
         let finding = findings.at(seat.place);
         let Some(node) = remembered.to(id) else { continue };
         crowd.serving.push(id);
-        let silence = node.recent.silence.filter(|silence| silence.rounds >= 2);
+        let silence = node.recent.silence.filter(|silence| silence.rounds >= policy.evidence.falling_rounds);
         let answers = silence.is_none() && !finding.hard && finding.class != Evidence::NoData;
         if answers {
             crowd.answering.push(id);
@@ -144,7 +139,7 @@ pub(super) fn look<'a>(light: &Light<'a>, memory: &Memory, pool: &Pool, of_pool:
         if silence.is_some() || !matches!(finding.class, Evidence::Fine | Evidence::Suspect | Evidence::NoData) {
             crowd.troubled.push(id);
         }
-        let soft = node.recent.soft.is_some_and(|soft| sight.now.since(soft.until) <= TOGETHER);
+        let soft = node.recent.soft.is_some_and(|soft| sight.now.since(soft.until) <= policy.overload.together);
         if silence.is_none() && !finding.hard && (finding.is_soft() || soft) {
             crowd.soft.push(id);
         }
@@ -171,7 +166,7 @@ pub(super) fn look<'a>(light: &Light<'a>, memory: &Memory, pool: &Pool, of_pool:
         && !servers.is_empty()
         && servers.iter().all(|server| server.finding.class == Evidence::Fine);
     if let Some(bps) = crowd.room.carried_bps.filter(|_| calm) {
-        of_pool.calm = Some(smoothed(of_pool.calm, bps, sight.now));
+        of_pool.calm = Some(smoothed(of_pool.calm, bps, sight.now, policy.overload.calm_smoothing));
     }
     crowd
 }
@@ -190,9 +185,10 @@ impl<'a> Crowd<'a> {
     }
 
     /// How many of the nodes in service it takes to be everybody's trouble.
-    pub(super) fn quota(&self) -> usize {
+    pub(super) fn quota(&self, limits: &OverloadPolicy) -> usize {
         let serving = self.serving.len();
-        serving.div_ceil(3).max(2).min(serving)
+        let share = serving.div_ceil(limits.together_one_in.max(1) as usize);
+        share.max(limits.together_nodes as usize).min(serving)
     }
 
     /// Sums up what the nodes say that they carry.
@@ -227,11 +223,11 @@ impl<'a> Crowd<'a> {
         if serving > 1 && servers.iter().all(|server| server.finding.hard || server.falls) {
             return State::Dark(format!("none of the {serving} nodes in DNS answers"));
         }
-        if let Some((fault, many)) = common_fault(servers) {
+        if let Some((fault, many)) = common_fault(&policy.overload, servers) {
             return State::CommonFault(format!("{many} of {serving} nodes fail in the same way: {fault}"));
         }
         let limits = &policy.overload;
-        let quota = self.quota();
+        let quota = self.quota(limits);
         if self.soft.len() >= quota && serving > 1 {
             let words =
                 format!("{} of {serving} nodes are soft ({quota} are enough): {}", self.soft.len(), list(&self.soft));
@@ -267,14 +263,14 @@ impl<'a> Crowd<'a> {
 }
 
 /// A fault that several nodes answer with.
-fn common_fault(servers: &[Server<'_, '_>]) -> Option<(Fault, usize)> {
+fn common_fault(limits: &OverloadPolicy, servers: &[Server<'_, '_>]) -> Option<(Fault, usize)> {
     let mut faults: Vec<Fault> = Vec::new();
     let mut broken = 0;
     for server in servers {
         let Some(service) = server.memory.recent.service else { continue };
         let Failing::Wrong(fault) = service.failing else { continue };
         // One that has only begun to fail in this way belongs to those that do for certain.
-        if service.same.rounds >= 2 {
+        if service.same.rounds >= limits.common_rounds {
             faults.push(fault);
             broken += usize::from(server.finding.class == Evidence::Broken);
         }
@@ -282,14 +278,16 @@ fn common_fault(servers: &[Server<'_, '_>]) -> Option<(Fault, usize)> {
     faults.sort_unstable();
     let runs = faults.chunk_by(|a, b| a == b).map(|run| (run[0], run.len()));
     let (fault, many) = runs.max_by_key(|(_, many)| *many)?;
-    (many >= 2 && broken >= 1).then_some((fault, many))
+    (many >= limits.common_nodes as usize && broken >= 1).then_some((fault, many))
 }
 
-fn smoothed(before: Option<Calm>, bps: u64, now: Time) -> Calm {
+fn smoothed(before: Option<Calm>, bps: u64, now: Time, over: Duration) -> Calm {
     let Some(before) = before else { return Calm { bps, at: now } };
-    let passed = i128::from(now.0.saturating_sub(before.at.0).clamp(0, CALM_MS * 4));
+    let over = i128::try_from(over.as_millis()).unwrap_or(i128::MAX / 4).max(1);
+    // Whatever was not seen for longer moves it no more than this.
+    let passed = i128::from(now.0.saturating_sub(before.at.0)).clamp(0, over * 4);
     let (old, new) = (i128::from(before.bps), i128::from(bps));
-    let moved = old + (new - old) * passed / (passed + i128::from(CALM_MS));
+    let moved = old + (new - old) * passed / (passed + over);
     Calm { bps: u64::try_from(moved).unwrap_or(0), at: now }
 }
 

@@ -1,7 +1,6 @@
 //! Memory and verdicts into actions and holds, pool by pool.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use crate::model::{
     Action, ActionKind, Alerted, Guard, Hold, Memory, Node, NodeId, NodeMemory, Policy, Pool, PoolId, PoolMemory,
@@ -93,9 +92,6 @@ impl View<'_> {
 
 type Told = (NodeId, Option<PoolId>, Guard);
 
-/// How long something must have been gone for a person to be told of it once more: what comes and goes is one trouble.
-pub(super) const TOLD: Duration = Duration::from_secs(600);
-
 pub(super) fn decide<'a>(
     policy: &'a Policy,
     situation: &'a Situation<'a>,
@@ -105,7 +101,7 @@ pub(super) fn decide<'a>(
     memory: &mut Memory,
 ) -> Decision {
     let mut decision = Decision::default();
-    let lately = |at: Time| sight.now.since(at) < TOLD;
+    let lately = |at: Time| sight.now.since(at) < policy.tell_again;
     memory.alerted.retain(|alert| situation.fleet.nodes.contains_key(&alert.node) && lately(alert.at));
     let told: BTreeSet<Told> =
         memory.alerted.iter().map(|alert| (alert.node.clone(), alert.pool.clone(), alert.guard)).collect();

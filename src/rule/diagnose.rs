@@ -10,12 +10,8 @@ use crate::model::{
 use super::classify::{Finding, is_fresh, is_reached};
 use super::comeback::penalty;
 use super::crowd::State;
-use super::decide::TOLD;
 use super::sight::Sight;
 use super::{explain, words};
-
-/// Failing rounds in a row before a failure is given a name though its evidence has none.
-const NAMED_AFTER: u32 = 3;
 
 /// One node, with everything that its name depends on.
 pub(super) struct Case<'a> {
@@ -114,7 +110,8 @@ impl Case<'_> {
     }
 
     fn is_partitioned(&self) -> bool {
-        let silent = self.memory.recent.silence.is_some_and(|silence| silence.rounds >= 2);
+        let silent =
+            self.memory.recent.silence.is_some_and(|silence| silence.rounds >= self.policy.evidence.falling_rounds);
         silent && is_reached(&self.policy.evidence, self.sight, self.memory)
     }
 
@@ -144,7 +141,7 @@ impl Case<'_> {
         match self.memory.failed_rounds {
             0 if self.out.is_some() => NodeVerdict::Recovering,
             0 => NodeVerdict::Healthy,
-            few if few < NAMED_AFTER => NodeVerdict::Suspect,
+            few if few < self.policy.evidence.named_rounds => NodeVerdict::Suspect,
             _ => {
                 self.memory.last_round.as_ref().map_or(NodeVerdict::Unknown, |round| name_failure(&round.observations))
             }
@@ -249,12 +246,12 @@ fn badness(verdict: FleetVerdict) -> u8 {
 impl Whole {
     /// What a person is to be told of it: once, when it begins or has been gone for a while. What cannot be seen changes
     /// nothing of what was told.
-    pub(super) fn news(&self, now: Time, told: &mut Vec<(FleetVerdict, Time)>) -> Option<Action> {
+    pub(super) fn news(&self, policy: &Policy, now: Time, told: &mut Vec<(FleetVerdict, Time)>) -> Option<Action> {
         match self.verdict {
             FleetVerdict::Isolated | FleetVerdict::Blind => None,
             FleetVerdict::Normal | FleetVerdict::SingleFault | FleetVerdict::MultiFault => None,
             FleetVerdict::Dark | FleetVerdict::Overload | FleetVerdict::PathTrouble | FleetVerdict::CommonFault => {
-                told.retain(|(_, at)| now.since(*at) < TOLD);
+                told.retain(|(_, at)| now.since(*at) < policy.tell_again);
                 let known = told.iter_mut().find(|(verdict, _)| *verdict == self.verdict);
                 if let Some((_, at)) = known {
                     *at = now;
@@ -273,3 +270,6 @@ impl Whole {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

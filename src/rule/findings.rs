@@ -1,5 +1,7 @@
 //! What was found about every node in this tick.
 
+use std::time::Duration;
+
 use crate::model::{Evidence, Memory, NodeId, Policy, RuleSet, Streak, Time, Vantage};
 
 use super::classify::{Finding, classify, learn};
@@ -24,13 +26,14 @@ impl<'a> Findings<'a> {
                 continue;
             }
             let finding = classify(&policy.evidence, sight, node);
-            learn(node, &finding, sight.last_tick());
+            learn(&policy.evidence, node, &finding, sight.last_tick());
             let recent = &mut node.recent;
+            let pause = policy.evidence.soft_pause;
             if finding.is_soft() {
-                lengthen(&mut recent.soft, sight.now);
+                lengthen(&mut recent.soft, sight.now, pause);
             }
-            keep(&mut recent.degraded, sight.now, finding.class == Evidence::Degraded);
-            keep(&mut recent.hard, sight.now, finding.hard);
+            keep(&mut recent.degraded, sight.now, pause, finding.class == Evidence::Degraded);
+            keep(&mut recent.hard, sight.now, pause, finding.hard);
             found.push(finding);
         }
         Self { index, found }
@@ -51,17 +54,14 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// How long soft evidence may pause and still be the same trouble, ms.
-const PAUSE_MS: i64 = 60_000;
-
-fn lengthen(streak: &mut Option<Streak>, now: Time) {
+fn lengthen(streak: &mut Option<Streak>, now: Time, pause: Duration) {
     match streak {
-        Some(streak) if now.0.saturating_sub(streak.until.0) <= PAUSE_MS => streak.until = now,
+        Some(streak) if now.since(streak.until) <= pause => streak.until = now,
         _ => *streak = Some(Streak { since: now, until: now, rounds: 1 }),
     }
 }
 
 /// A streak that ends at once when it is not so any more.
-fn keep(streak: &mut Option<Streak>, now: Time, is: bool) {
-    if is { lengthen(streak, now) } else { *streak = None }
+fn keep(streak: &mut Option<Streak>, now: Time, pause: Duration, is: bool) {
+    if is { lengthen(streak, now, pause) } else { *streak = None }
 }

@@ -187,14 +187,15 @@ fn sight(grounds: &Grounds<'_>) -> Result<(), Refusal> {
 
 fn settled(grounds: &Grounds<'_>) -> Result<(), Refusal> {
     let Some(changed_at) = grounds.changed_at.max(grounds.in_flight) else { return Ok(()) };
-    let settle_s = u64::from(grounds.ttl).max(grounds.pool.ttl.as_secs()).saturating_mul(2);
+    let settle_s =
+        u64::from(grounds.ttl).max(grounds.pool.ttl.as_secs()).saturating_mul(u64::from(grounds.policy.settle_ttls));
     let ago = grounds.now.since(changed_at).as_secs();
     if ago < settle_s {
         return refuse(
             Guard::Settle,
             format!(
-                "pool {} was changed {ago} s ago, and a change settles in {settle_s} s (twice the TTL)",
-                grounds.pool.id
+                "pool {} was changed {ago} s ago, and a change settles in {settle_s} s ({} times the TTL)",
+                grounds.pool.id, grounds.policy.settle_ttls
             ),
         );
     }

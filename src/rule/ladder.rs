@@ -91,16 +91,18 @@ impl Desk<'_> {
         // Figures that are missing, or lowered by congestion, are no reason to wait.
         let path = u64::from(self.policy.overload.path_percent) * 10;
         let blind = crowd.mean_milli.is_none_or(|mean| mean >= path);
-        (crowd.soft.len() >= crowd.quota() && crowd.serving.len() > 1 && blind && shed.step < limits.blind_step).then(
-            || {
+        (crowd.soft.len() >= crowd.quota(&self.policy.overload)
+            && crowd.serving.len() > 1
+            && blind
+            && shed.step < limits.blind_step)
+            .then(|| {
                 format!(
                     "{} of {} nodes are soft: {}",
                     crowd.soft.len(),
                     crowd.serving.len(),
                     super::crowd::list(&crowd.soft)
                 )
-            },
-        )
+            })
     }
 
     /// Why the step can be lowered.

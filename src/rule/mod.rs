@@ -104,7 +104,7 @@ pub fn judge(policy: &Policy, situation: &Situation<'_>, mut memory: Memory) -> 
         });
     }
     let fleet = diagnose::fleet(&nodes, &decision.states, &sight);
-    decision.actions.extend(fleet.news(sight.now, &mut memory.told_fleet));
+    decision.actions.extend(fleet.news(policy, sight.now, &mut memory.told_fleet));
     Ruling {
         judgement: Judgement {
             now: situation.now.clone(),

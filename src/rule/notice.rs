@@ -4,23 +4,18 @@
 //! and evidence does not wait for a round's slowest probe.
 
 use std::cmp::Ordering;
-use std::time::Duration;
 
 use crate::model::{
-    Ask, AskOutcome, Check, Failing, Fault, Load, LoadFigure, Memory, Node, NodeId, Observation, Outcome, Policy,
-    ProbeKind, Recent, RuleSet, ServiceStreak, Situation, Streak, Time, Vantage,
+    Ask, AskOutcome, Check, EvidencePolicy, Failing, Fault, Load, LoadFigure, Memory, Node, NodeId, Observation,
+    Outcome, Policy, ProbeKind, Recent, RuleSet, ServiceStreak, Situation, Streak, Time, Vantage,
 };
 
 use super::index::Index;
 use super::sight::Sight;
 
-/// Checks that are remembered of a node at the most, however fast somebody probes.
+/// Checks that are remembered of a node at the most, however fast somebody probes: a bound of memory and no threshold, since
+/// the window holds 60 of a probe every 2 s.
 const CHECKS: usize = 1024;
-/// For how long a port that was refused counts as refused while it does not answer: with rounds every 2 s, and one refusal
-/// a second to all who ask, one of a few is still met.
-const REFUSES_AGAIN: Duration = Duration::from_secs(10);
-/// Over how long a load figure is smoothed, ms: as long as its noise keeps together.
-const SMOOTH_MS: i64 = 20_000;
 
 /// Brings what is open about every node up to now.
 pub(super) fn notice(
@@ -50,7 +45,7 @@ pub(super) fn notice(
             recent.see(policy, node, one, *at, before);
         }
         for (_, at, figure) in of_node(&mut loads, place) {
-            recent.weigh(node, figure, *at);
+            recent.weigh(&policy.evidence, node, figure, *at);
         }
         for (_, at, ask) in of_node(&mut asks, place) {
             recent.hear(ask, *at);
@@ -189,12 +184,12 @@ impl Recent {
         }
         let first = node.addresses.first() == Some(&one.address);
         if life {
-            self.live(at);
+            self.live(&policy.evidence, at);
         }
         if service && !late {
             self.service_at = self.service_at.max(Some(at));
             match fault.filter(|_| failed) {
-                Some(fault) => self.fail(failing(fault), began(one, at), at, first),
+                Some(fault) => self.fail(&policy.evidence, failing(fault), began(one, at), at, first),
                 None => self.service = None,
             }
             if failed && !life {
@@ -221,10 +216,10 @@ impl Recent {
         self.checks.insert(self.checks.len() - later, check);
     }
 
-    fn live(&mut self, at: Time) {
+    fn live(&mut self, policy: &EvidencePolicy, at: Time) {
         self.life_at = self.life_at.max(Some(at));
         if let Some(silence) = self.silence.filter(|silence| at >= silence.since) {
-            if silence.rounds >= 2 {
+            if silence.rounds >= policy.falling_rounds {
                 self.revived_at = Some(at);
             }
             self.silence = None;
@@ -233,7 +228,7 @@ impl Recent {
     }
 
     /// The service failed: alone, or once more.
-    fn fail(&mut self, how: Failing, began: Time, at: Time, first: bool) {
+    fn fail(&mut self, policy: &EvidencePolicy, how: Failing, began: Time, at: Time, first: bool) {
         // A round of a node with several addresses counts once.
         let by = u32::from(first);
         match &mut self.service {
@@ -245,7 +240,7 @@ impl Recent {
             }
             Some(service) => {
                 service.any.grow(at, by);
-                let lately = service.refused_at.is_some_and(|refused| at.since(refused) <= REFUSES_AGAIN);
+                let lately = service.refused_at.is_some_and(|refused| at.since(refused) <= policy.down_pause);
                 if service.failing == Failing::Refused && how == Failing::Unanswered && lately {
                     service.same.grow(at, by);
                     return;
@@ -291,16 +286,18 @@ impl Recent {
     }
 
     /// A newer load figure.
-    fn weigh(&mut self, node: &Node, figure: &LoadFigure, at: Time) {
+    fn weigh(&mut self, policy: &EvidencePolicy, node: &Node, figure: &LoadFigure, at: Time) {
         let Some(tx_bps) = figure.tx_bps else { return };
         if self.load.is_some_and(|load| load.at > at) {
             return;
         }
         let smooth_bps = match self.load {
             Some(before) => {
-                let passed = at.0.saturating_sub(before.at.0).clamp(0, SMOOTH_MS * 4);
+                let over = i128::try_from(policy.load_smoothing.as_millis()).unwrap_or(i128::MAX / 8).max(2);
+                // Whatever was not seen for longer moves it no more than this.
+                let passed = i128::from(at.0.saturating_sub(before.at.0)).clamp(0, over * 4);
                 let (old, new) = (i128::from(before.smooth_bps), i128::from(tx_bps));
-                let moved = old + (new - old) * i128::from(passed) / i128::from(passed + SMOOTH_MS / 2);
+                let moved = old + (new - old) * passed / (passed + over / 2);
                 u64::try_from(moved).unwrap_or(0)
             }
             None => tx_bps,
@@ -348,3 +345,6 @@ impl Recent {
         (self.service, self.silence, self.soft, self.degraded, self.hard) = (None, None, None, None, None);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,11 @@ impl Desk<'_> {
 
     /// Whether a change that was asked for is not to be expected any more.
     pub(super) fn is_stale(&self, out: &Withdrawal) -> bool {
-        let patience = self.pool.ttl.saturating_mul(2).max(self.policy.interval.saturating_mul(3));
+        let patience = self
+            .pool
+            .ttl
+            .saturating_mul(self.policy.settle_ttls)
+            .max(self.policy.interval.saturating_mul(self.policy.stale_after));
         self.sight.now.since(out.asked_at) >= patience
     }
 }

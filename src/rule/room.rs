@@ -47,8 +47,9 @@ impl<'a> Room<'a> {
         sorted.sort_unstable();
         let median = sorted.get(sorted.len() / 2).copied();
         let missing = u64::try_from(capacities.len() - loads.len()).unwrap_or(u64::MAX);
-        // Half of them must tell, or there is nothing to take the others for.
-        let carried = median.filter(|_| loads.len() * 2 >= capacities.len()).map(|median| {
+        // Some of them must tell, or there is nothing to take the others for.
+        let known = policy.overload.known_percent as usize;
+        let carried = median.filter(|_| loads.len() * 100 >= capacities.len() * known).map(|median| {
             let sum: u64 = sorted.iter().fold(0, |sum, bps| sum.saturating_add(*bps));
             sum.saturating_add(median.saturating_mul(missing))
         });

@@ -2,9 +2,7 @@
 
 use crate::model::{Memory, Policy, RuleSet, Situation, Time, Vantage};
 
-/// A wall clock is disciplined by at most 0.5 ms a second; a step below this is no step.
-const STEP_NOISE_MS: i64 = 100;
-/// How many of our own ticks are remembered.
+/// How many of our own ticks are remembered: a sample to take the median of, and no threshold.
 const RHYTHM: usize = 8;
 
 /// What a tick can go by.
@@ -26,6 +24,12 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    /// One of a tick that nothing else is known of.
+    #[cfg(test)]
+    pub(super) fn at(now: Time, vantage: Vantage, fresh_ms: i64) -> Self {
+        Self { now, vantage, clock_back_ms: 0, fresh_ms, anew: false, last: None, step_ms: 0 }
+    }
+
     /// The last tick, by the wall clock of now.
     pub(super) fn last_tick(&self) -> Option<Time> {
         self.last
@@ -65,16 +69,17 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
         memory.shift(step);
         let last = last.wall.shifted(step);
         sight.last = Some(last);
-        if step <= -STEP_NOISE_MS {
+        let noise = i64::try_from(policy.step_noise.as_millis()).unwrap_or(i64::MAX).max(1);
+        if step <= -noise {
             sight.clock_back_ms = step.saturating_neg();
             begin_anew = true;
         }
-        if step.saturating_abs() >= STEP_NOISE_MS {
+        if step.saturating_abs() >= noise {
             sight.step_ms = step;
         }
         if !situation.just_started {
             let passed = now.wall.0.saturating_sub(last.0).max(0);
-            begin_anew |= passed > rhythm_ms(policy, memory).saturating_mul(3);
+            begin_anew |= passed > stale_ms(policy, memory);
             memory.rhythm_ms.push_back(passed);
             while memory.rhythm_ms.len() > RHYTHM {
                 memory.rhythm_ms.pop_front();
@@ -84,7 +89,7 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
         begin_anew = true;
     }
     memory.last = Some(now.clone());
-    begin_anew |= ask_anchors(situation, &sight, memory);
+    begin_anew |= ask_anchors(policy, situation, &sight, memory);
     sight.anew = begin_anew;
     if begin_anew {
         memory.ticks_seen = 0;
@@ -105,20 +110,19 @@ pub(super) fn look(policy: &Policy, situation: &Situation<'_>, memory: &mut Memo
     } else {
         Vantage::Clear
     };
-    sight.fresh_ms = rhythm_ms(policy, memory).saturating_mul(3);
+    sight.fresh_ms = stale_ms(policy, memory);
     sight
 }
 
 /// Takes note of the anchors; true when isolation has just ended, so that what was seen before it is not carried over.
-fn ask_anchors(situation: &Situation<'_>, sight: &Sight, memory: &mut Memory) -> bool {
+fn ask_anchors(policy: &Policy, situation: &Situation<'_>, sight: &Sight, memory: &mut Memory) -> bool {
     if !situation.has_anchors {
         // Nobody is left who could end it.
         return memory.isolated_at.take().is_some();
     }
     let Some(anchors) = situation.anchors.filter(|anchors| anchors.of > 0) else { return false };
     let at = sight.placed(anchors.at);
-    // Half of them: one bad anchor of three says nothing about us, two do.
-    if 2 * u64::from(anchors.ok) < u64::from(anchors.of) {
+    if 100 * u64::from(anchors.ok) < u64::from(policy.anchors_percent) * u64::from(anchors.of) {
         memory.isolated_at.get_or_insert(at);
         return false;
     }
@@ -128,6 +132,11 @@ fn ask_anchors(situation: &Situation<'_>, sight: &Sight, memory: &mut Memory) ->
         memory.clear_since = Some(situation.now.wall);
     }
     ended
+}
+
+/// What is older is old, and a longer pause is a gap.
+fn stale_ms(policy: &Policy, memory: &Memory) -> i64 {
+    rhythm_ms(policy, memory).saturating_mul(i64::from(policy.stale_after))
 }
 
 /// The time between two ticks that is usual for us: the configured interval, or cron's if that is longer.

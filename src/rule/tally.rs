@@ -7,12 +7,11 @@ use crate::model::{Memory, NodeId, NodeMemory, Policy, Round, RuleSet, Situation
 use super::index::Index;
 use super::sight::Sight;
 
-/// Rounds that wait for the anchors; a node has rarely more than one, and the newest matter.
+/// Rounds that wait for the anchors; a node has rarely more than one, and the newest matter. A bound of memory, as is the
+/// next, and no threshold.
 pub(super) const PENDING: usize = 4;
 /// Strikes that are remembered of a node, if the policy asks for no more: an hour of them, two a minute.
 const STRIKES: usize = 120;
-/// A node's withdrawals are counted over this long.
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Takes in what was observed since the last tick and returns the new strikes, oldest first.
 pub(super) fn tally(
@@ -63,7 +62,9 @@ pub(super) fn tally(
         // The newest decide; older ones in the window are forgotten where somebody strikes by the second.
         let most = STRIKES.max(policy.strikes as usize);
         node.strikes.drain(..node.strikes.len().saturating_sub(most));
-        node.withdrawals.retain(|at| sight.now.0.saturating_sub(at.0) < DAY_MS);
+        let counts = |at: &Time| sight.now.since(*at) < policy.comeback.count_over;
+        node.withdrawals.retain(counts);
+        node.soft_withdrawals.retain(counts);
     }
     strikes.sort_by(|a, b| (a.1.at, &a.0).cmp(&(b.1.at, &b.0)));
     strikes
@@ -161,12 +162,13 @@ impl NodeMemory {
     fn strike(&mut self, policy: &Policy, round: &Round) -> Option<Strike> {
         let known = match policy.rule {
             RuleSet::Witness => {
-                // By when the rounds began, and a twentieth early is on time: how long a round takes says nothing of how
+                // By when the rounds began, and a little early is on time: how long a round takes says nothing of how
                 // far apart two incidents are, and cron is not punctual to the second.
                 let spacing_ms = i64::try_from(policy.strike_spacing.as_millis()).unwrap_or(i64::MAX);
+                let early_ms = spacing_ms.saturating_mul(i64::from(policy.strike_early_percent)) / 100;
                 self.last_strike_at.is_some_and(|last| {
                     let after = round.started.0.saturating_sub(last.0);
-                    after <= 0 || after < spacing_ms - spacing_ms / 20
+                    after <= 0 || after < spacing_ms.saturating_sub(early_ms)
                 })
             }
             // One a round, and no round twice.

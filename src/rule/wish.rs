@@ -14,8 +14,6 @@ use super::reconcile::is_ours;
 use super::worth::Worth;
 use super::{classify, explain, plan, tally, words};
 
-/// Failures of the service in a row from which on it is said to fail every time.
-pub(super) const STEADY: u32 = 3;
 const UNANCHORED: &str = "the anchors have not answered since it fails";
 
 /// A change that somebody or something wants.
@@ -172,7 +170,7 @@ impl Desk<'_> {
         let why = explain::strikes(self.policy, memory);
         let convict = &self.policy.convict;
         let convicting = memory.strikes.iter().filter(|strike| strike.is_from(convict)).count();
-        if convicting * 2 < memory.strikes.len() {
+        if convicting * 100 < memory.strikes.len() * self.policy.convict_percent as usize {
             // The others corroborate: most of it must be about what users get.
             let probes: Vec<&str> = convict.iter().map(|probe| probe.name()).collect();
             let many = if convicting == 0 { "no strike".to_owned() } else { format!("{convicting} of them") };
@@ -217,7 +215,8 @@ impl Desk<'_> {
 
     /// Whether it has failed every time for long enough not to be chance.
     fn is_steady(&self, streak: &Streak) -> bool {
-        streak.rounds >= STEADY && streak.until.since(streak.since) >= self.policy.evidence.silent_alone
+        streak.rounds >= self.policy.evidence.steady_rounds
+            && streak.until.since(streak.since) >= self.policy.evidence.silent_alone
     }
 
     /// What the strikes of failing rounds in a row are worth by themselves: for those who look once a minute, each time in
@@ -225,7 +224,7 @@ impl Desk<'_> {
     fn worth_of_run(&self, memory: &NodeMemory) -> Worth {
         let convict = &self.policy.convict;
         // Whoever lets fewer strikes nominate says that fewer are steady.
-        let steady = STEADY.min(self.policy.strikes.max(1));
+        let steady = self.policy.evidence.steady_rounds.min(self.policy.strikes.max(1));
         let Some(since) = memory.failed_since.filter(|_| memory.failed_rounds >= steady) else {
             return Worth::Soft { whole: false };
         };

@@ -11,7 +11,6 @@ use crate::model::{Evidence, Guard, NodeId, NodeMemory, Shortage};
 
 use super::classify::{Finding, percent};
 use super::decide::Desk;
-use super::wish::STEADY;
 
 /// On what ground a change is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,13 +145,14 @@ impl Desk<'_> {
                 }
                 Some(_) => Ok(()),
                 None => {
-                    let half = self.members().div_ceil(2);
-                    if answering >= half {
+                    let quorum = self.quorum();
+                    if answering >= quorum {
                         return Ok(());
                     }
                     let why = format!(
-                        "nobody else could confirm it, and {answering} nodes that answer would stay, where half of the pool, \
-                         {half}, must"
+                        "nobody else could confirm it, and {answering} nodes that answer would stay, where {} % of the pool, \
+                         {quorum}, must",
+                        limits.quorum_percent
                     );
                     Refused::aloud(Guard::Unconfirmed, why)
                 }
@@ -225,9 +225,12 @@ impl Desk<'_> {
         let mut without = taken.clone();
         without.insert(node.clone());
         let answering = crowd.answering.iter().filter(|id| !without.contains(**id)).count();
-        let half = self.members().div_ceil(2);
-        if answering < half {
-            let why = format!("{answering} nodes that answer would stay, where half of the pool, {half}, must");
+        let quorum = self.quorum();
+        if answering < quorum {
+            let why = format!(
+                "{answering} nodes that answer would stay, where {} % of the pool, {quorum}, must",
+                limits.quorum_percent
+            );
             return Refused::aloud(Guard::Keep, why);
         }
         let settle = limits.settle.as_secs();
@@ -262,6 +265,11 @@ impl Desk<'_> {
         }
     }
 
+    /// How many of them must answer where no figures tell.
+    fn quorum(&self) -> usize {
+        (self.members() * self.policy.overload.quorum_percent as usize).div_ceil(100)
+    }
+
     /// How many nodes the pool has, those apart that a person has spoken for.
     fn members(&self) -> usize {
         self.crowd.serving.len() + self.out_count
@@ -285,7 +293,11 @@ impl Desk<'_> {
 
     /// Whether one of its addresses shows no sign of life, round after round: to whoever has been given that one it is dead.
     fn is_half_dead(&self, node: &NodeId) -> bool {
-        let Some(memory) = self.nodes.get(node).filter(|memory| memory.failed_rounds >= STEADY) else { return false };
+        let Some(memory) =
+            self.nodes.get(node).filter(|memory| memory.failed_rounds >= self.policy.evidence.steady_rounds)
+        else {
+            return false;
+        };
         let Some(round) = &memory.last_round else { return false };
         let mut lives: BTreeMap<IpAddr, bool> = BTreeMap::new();
         for seen in &round.observations {
@@ -305,7 +317,8 @@ impl Desk<'_> {
         let Some(since) = strikes.get(nominating).map(|strike| strike.at) else { return true };
         // In the first minutes of an overload it may look as if it were one node's alone.
         let first = strikes.first().map_or(since, |strike| strike.at);
-        if self.sight.now.since(first) < self.policy.window / 4 {
+        if self.sight.now.since(first) < self.policy.window.saturating_mul(self.policy.overload.sporadic_percent) / 100
+        {
             return false;
         }
         let spared = |memory: &NodeMemory| memory.strikes.last().is_none_or(|strike| strike.at < since);

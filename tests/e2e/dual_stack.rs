@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use witness_lab::internet::DNS;
-use witness_lab::nameserver::{KEY_NAME, KEY_SECRET};
 use witness_lab::netns::Network;
 use witness_lab::node::{Mode, Node, NodeConfig};
 use witness_lab::tls::Authority;
 
+use crate::net::{alone, available, nothing_left, patiently, registrar};
 use crate::watch::Watch;
-use crate::world::{HURRIED, alone, available, name_server, nothing_left, patiently};
+use crate::world::{HURRIED, name_server};
 use crate::zone::{self, ZONE};
 
 const NODES: [(&str, &[&str]); 4] = [
@@ -49,12 +49,9 @@ fn both_families_leave_together_but_for_the_last_of_one() {
     let authority = Authority::new().unwrap();
     let identity = authority.identity(&["files.example.com"]).unwrap();
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
-    let key = folder.path().join("tsig.key");
-    std::fs::write(&key, KEY_SECRET).unwrap();
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let mut nodes = Vec::new();
     let mut all = Vec::new();
-    let mut text = configuration();
+    let mut text = configuration() + &registrar(folder.path(), "3s");
     for (name, own) in NODES {
         network.add(name, &addresses(name)).unwrap();
         // One socket for both families.
@@ -128,14 +125,6 @@ ttl = \"1s\"
 registrar = \"knot\"
 nameservers = [\"{server}\"]
 publish_within = \"30s\"
-
-[registrars.knot]
-kind = \"rfc2136\"
-server = \"{server}\"
-key_name = \"{KEY_NAME}\"
-key_file = \"tsig.key\"
-timeout = \"3s\"
-refresh = \"2s\"
 ",
         server = DNS.ip()
     )

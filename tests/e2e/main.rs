@@ -19,8 +19,11 @@ mod floor;
 mod isolated;
 mod killed;
 mod name_server;
+#[path = "../support/internet.rs"]
+mod net;
 mod relays;
 mod service;
+#[path = "../support/watch.rs"]
 mod watch;
 mod world;
 mod zone;

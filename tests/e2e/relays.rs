@@ -1,10 +1,10 @@
 //! A way that is broken between the witness and one node alone: the others are asked, and the node stays.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use witness_lab::netns::Network;
 
+use crate::net::relays;
 use crate::watch::{Watch, of_node};
 use crate::world::{Settings, World};
 
@@ -18,27 +18,9 @@ fn nft(network: &Network, words: &str) {
 #[test]
 fn who_is_reached_by_others_stays() {
     let Some(world) = World::start() else { return };
-    let machines = &world.internet.machines;
-    // One key that all of them let in, and for this alone.
-    let key = machines[0].sshd.client_key();
-    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
-    for machine in machines {
-        let keys = machine.sshd.client_key().with_file_name("authorized_keys");
-        let targets: Vec<String> = machines
-            .iter()
-            .filter(|other| other.name() != machine.name())
-            .map(|other| format!("permitopen=\"{}:443\"", other.address()))
-            .collect();
-        let line = format!("restrict,port-forwarding,command=\"false\",{} {public}", targets.join(","));
-        fs::write(keys, line).unwrap();
-    }
-    let relay = world.internet.folder().join("relay.key");
-    fs::copy(key, &relay).unwrap();
-    fs::set_permissions(&relay, fs::Permissions::from_mode(0o600)).unwrap();
     let config = world.configuration(&Settings::new("relays"));
     let text = fs::read_to_string(&config).unwrap();
-    let user = machines[0].sshd.user();
-    fs::write(&config, format!("{text}\n[relays]\nuser = \"{user}\"\nkey_file = \"relay.key\"\n")).unwrap();
+    fs::write(&config, text + &relays(&world.internet)).unwrap();
     let mut watch = Watch::run(world.network(), config);
     World::wait_until_well(&watch);
     let (code, out, error) = watch.command(world.network(), &["check", "--live"]);

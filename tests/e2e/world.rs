@@ -4,20 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::MutexGuard;
 
 use witness_lab::internet::{self, DNS, Internet, Machine};
-use witness_lab::nameserver::{KEY_NAME, KEY_SECRET, Kind, NameServer, Spec};
+use witness_lab::nameserver::NameServer;
 use witness_lab::netns::Network;
-use witness_lab::process::which;
 
+use crate::net::{self, alone, available, nothing_left, patiently};
 use crate::watch::Watch;
 use crate::zone::{self, CLASSIC, RECORDS, ZONE};
-
-/// How long anything may take that should happen. Most of it takes seconds; a busy machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(90);
-const NAP: Duration = Duration::from_millis(150);
 
 /// What makes the rule quick, and easy on nodes that live on a busy machine and answer late.
 pub(crate) const HURRIED: &str = "[policy.overload]
@@ -27,32 +22,6 @@ settle = \"2s\"
 slow_connect = \"1400ms\"
 slow_extra = \"10s\"
 ";
-
-/// Asks until there is an answer, at most for about [`PATIENCE`].
-pub(crate) fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..PATIENCE.as_millis() / NAP.as_millis() {
-        if let Some(answer) = ask() {
-            return Some(answer);
-        }
-        std::thread::sleep(NAP);
-    }
-    None
-}
-
-/// Why there can be no end-to-end tests here.
-pub(crate) fn available() -> Result<(), String> {
-    internet::available()?;
-    if !Kind::Knot.available() {
-        return Err("knotd is not installed (Debian package knot)".to_owned());
-    }
-    which("dig").map(drop).ok_or_else(|| "dig is not installed (Debian package bind9-dnsutils)".to_owned())
-}
-
-/// Tests of one process take turns: two internets on one machine are twice the load, and say nothing more.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Four nodes, anchors, knot.
 pub(crate) struct World {
@@ -77,9 +46,6 @@ impl World {
         let internet = Internet::start(4).unwrap();
         let addresses: Vec<IpAddr> = internet.machines.iter().map(Machine::address).collect();
         let knot = name_server(&internet.network, &addresses);
-        let key = internet.folder().join("tsig.key");
-        std::fs::write(&key, KEY_SECRET).unwrap();
-        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let owners = [RECORDS[0], RECORDS[1], CLASSIC];
         let nodes = zone::published(&owners, &addresses);
         let foreign: BTreeSet<String> = zone::whole(&internet.network).difference(&nodes).cloned().collect();
@@ -103,7 +69,6 @@ impl World {
     /// A configuration that watches this internet in seconds rather than in minutes.
     pub(crate) fn configuration(&self, settings: &Settings) -> PathBuf {
         let name = &settings.name;
-        let anchors: Vec<String> = internet::ANCHORS.iter().map(|anchor| format!("\"{anchor}\"")).collect();
         let records: Vec<String> = settings.records.iter().map(|record| format!("\"{record}\"")).collect();
         let (interval, connect, timeout) = (settings.interval, settings.connect, settings.timeout);
         let mut text = format!(
@@ -113,7 +78,7 @@ database = \"{name}.db\"
 interval = \"{interval}\"
 fast_interval = \"500ms\"
 once_deadline = \"25s\"
-anchors = [{anchors}]
+{anchors}
 
 [policy]
 strikes = 3
@@ -145,32 +110,17 @@ ttl = \"{ttl}s\"
 registrar = \"knot\"
 nameservers = [{nameservers}]
 publish_within = \"{publish_within}\"
-
-[registrars.knot]
-kind = \"rfc2136\"
-server = \"{server}\"
-key_name = \"{KEY_NAME}\"
-key_file = \"tsig.key\"
-timeout = \"3s\"
-refresh = \"2s\"
 ",
-            anchors = anchors.join(", "),
+            anchors = net::anchors(),
             policy = settings.policy,
             host = internet::HOST,
             records = records.join(", "),
             ttl = zone::TTL,
             nameservers = settings.nameservers,
             publish_within = settings.publish_within,
-            server = DNS.ip(),
         );
-        for machine in &self.internet.machines {
-            text.push_str(&format!(
-                "\n[[nodes]]\nname = \"{}\"\naddresses = [\"{}\"]\nssh_host_key = \"{}\"\n",
-                machine.name(),
-                machine.address(),
-                machine.sshd.fingerprint().unwrap()
-            ));
-        }
+        text.push_str(&net::registrar(self.internet.folder(), "3s"));
+        text.push_str(&net::nodes(&self.internet));
         let file = self.internet.folder().join(format!("{name}.toml"));
         std::fs::write(&file, text).unwrap();
         file
@@ -251,23 +201,7 @@ refresh = \"2s\"
 
 /// Knot where the name server belongs, with these addresses in its zone.
 pub(crate) fn name_server(network: &Network, addresses: &[IpAddr]) -> NameServer {
-    let lines = zone::lines(addresses);
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let namespace = network.namespace("dns").unwrap();
-    let spec = Spec {
-        listen: Some(DNS),
-        prefix: ["ip", "netns", "exec", namespace].map(str::to_owned).into(),
-        ..Spec::new(ZONE, &lines, &[RECORDS[0], RECORDS[1], CLASSIC])
-    };
-    NameServer::start(Kind::Knot, &spec).unwrap()
-}
-
-/// No namespace of ours is left; a namespace goes when the last process in it has gone.
-pub(crate) fn nothing_left() {
-    let ours = format!("wl-{}-", std::process::id());
-    let listed = std::process::Command::new("ip").args(["netns", "list"]).output().unwrap();
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(!listed.contains(&ours), "left behind:\n{listed}");
+    net::name_server(network, ZONE, &zone::lines(addresses), &[RECORDS[0], RECORDS[1], CLASSIC])
 }
 
 /// What differs from one configuration to the next.

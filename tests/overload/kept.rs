@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::net::nothing_left;
 use crate::watch::{Watch, of_node};
-use crate::world::{World, now};
+use crate::world::{World, now, turn};
 
 /// How long all four are looked at under more than they can carry.
 const FULL: Duration = Duration::from_secs(60);
@@ -14,8 +15,9 @@ const FULL: Duration = Duration::from_secs(60);
 #[test]
 #[ignore = "takes minutes and both cores; cargo xtask overload-test"]
 fn an_overload_costs_nobody_its_record_and_a_death_in_it_does() {
-    let Some(mut world) = World::start() else { return };
-    let mut watch = world.watch("rule", "");
+    let Some(_turn) = turn() else { return };
+    let mut world = World::start("");
+    let mut watch = world.watch("rule", "", "");
     world.offer(30);
     let calm = world.assert_stay(&[1, 2, 3, 4], Duration::from_secs(8));
     assert!(calm.served * 2 > calm.begun, "a third of what they can carry is no trouble: {calm:?}");
@@ -76,6 +78,7 @@ fn an_overload_costs_nobody_its_record_and_a_death_in_it_does() {
     watch.stop();
     drop(watch);
     world.end();
+    nothing_left();
 }
 
 /// Of a hold: nothing else stands in the way.

@@ -14,9 +14,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-mod classic;
+mod beside;
 mod kept;
-#[allow(dead_code, reason = "the end-to-end tests need all of it")]
-#[path = "../e2e/watch.rs"]
+#[path = "../support/internet.rs"]
+mod net;
+mod relays;
+#[path = "../support/watch.rs"]
 mod watch;
 mod world;

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use witness_lab::clients::{Clients, ClientsConfig, Tally};
-use witness_lab::internet::{self, DNS, HOST, Internet, Machine};
-use witness_lab::nameserver::{KEY_NAME, KEY_SECRET, Kind, NameServer, Spec};
+use witness_lab::internet::{DNS, HOST, Internet, Machine};
+use witness_lab::nameserver::NameServer;
 use witness_lab::netns::{Narrow, Network, NoNarrow, can_narrow};
-use witness_lab::process::which;
 
+use crate::net;
 use crate::watch::Watch;
 
 /// What a node can send. Little, so that two busy cores are more than enough to fill four of them.
@@ -31,58 +31,46 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: usize = 400;
 
 const ZONE: &str = "example.test";
+/// The name that clients follow.
 const RECORD: &str = "files";
+/// A name that nobody follows, for a second opinion.
+const SHADOW: &str = "shadow";
 /// Seconds; who has asked goes on with an address for so long.
 const TTL: u32 = 5;
 
-/// How long anything may take that should happen. Most of it takes seconds; a busy machine is no failure.
-const BOUND: Duration = Duration::from_secs(90);
+/// Between two looks at the name server.
 const NAP: Duration = Duration::from_millis(250);
-
-/// Asks until there is an answer, at most for about [`BOUND`].
-pub(crate) fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..BOUND.as_millis() / NAP.as_millis() {
-        if let Some(answer) = ask() {
-            return Some(answer);
-        }
-        std::thread::sleep(NAP);
-    }
-    None
-}
 
 /// The internet, its clients and the clock that the report goes by.
 pub(crate) struct World {
     // In the order in which they must go.
     pub(crate) clients: Clients,
     _knot: NameServer,
-    internet: Internet,
+    pub(crate) internet: Internet,
+    name: &'static str,
     begun: Instant,
-    _alone: MutexGuard<'static, ()>,
+}
+
+/// A turn at the machine, which a world or two need for themselves; none, and it is told, where they cannot be made.
+pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
+    match net::available().map_err(NoNarrow::Install).and_then(|()| can_narrow()) {
+        Ok(()) => return Some(net::alone()),
+        Err(NoNarrow::Install(reason)) => witness_lab::skip("overload", &reason),
+        Err(NoNarrow::Machine(reason)) => witness_lab::skip_machine("overload", &reason),
+    }
+    None
 }
 
 impl World {
-    /// All is well in it, and nobody downloads yet; none, and it is told, where it cannot be made.
-    pub(crate) fn start() -> Option<Self> {
-        match available() {
-            Ok(()) => {}
-            Err(NoNarrow::Install(reason)) => {
-                witness_lab::skip("overload", &reason);
-                return None;
-            }
-            Err(NoNarrow::Machine(reason)) => {
-                witness_lab::skip_machine("overload", &reason);
-                return None;
-            }
-        }
-        // Tests of one process take turns: each has more than enough to carry.
-        static ONE: Mutex<()> = Mutex::new(());
-        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    /// All is well in it, and nobody downloads yet. `name` tells it from another one in the report.
+    pub(crate) fn start(name: &'static str) -> Self {
         let mut internet = Internet::behind(NODES, &LINK).unwrap();
         internet.network.add("clients", &[Ipv4Addr::new(203, 0, 113, 50).into()]).unwrap();
-        let knot = name_server(&internet);
-        let key = internet.folder().join("tsig.key");
-        std::fs::write(&key, KEY_SECRET).unwrap();
-        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let line = |owner: &str, machine: &Machine| format!("{owner} {TTL} IN A {}", machine.address());
+        let owners = [RECORD, SHADOW];
+        let lines = owners.iter().flat_map(|owner| internet.machines.iter().map(move |machine| line(owner, machine)));
+        let lines: Vec<String> = lines.collect();
+        let knot = net::name_server(&internet.network, ZONE, &lines, &owners);
         let clients = ClientsConfig {
             netns: Some(internet.network.path("clients").unwrap()),
             dns: DNS,
@@ -95,7 +83,7 @@ impl World {
             seed: 20,
         };
         let clients = Clients::start(clients, &internet.authority).unwrap();
-        Some(Self { clients, _knot: knot, internet, begun: now(), _alone: alone })
+        Self { clients, _knot: knot, internet, name, begun: now() }
     }
 
     pub(crate) fn network(&self) -> &Network {
@@ -119,9 +107,23 @@ impl World {
         self.say(&format!("{percent} % is offered"));
     }
 
+    /// Another world, whose report goes by the same clock.
+    pub(crate) fn beside(&self, name: &'static str) -> Self {
+        Self { begun: self.begun, ..Self::start(name) }
+    }
+
     /// Who is in DNS, asked for where the name server is: no queue is between.
     pub(crate) fn published(&self) -> BTreeSet<usize> {
-        let (at, name) = (format!("@{}", DNS.ip()), format!("{RECORD}.{ZONE}"));
+        self.published_at(RECORD)
+    }
+
+    /// Who would be, if it went by who edits the name that nobody follows.
+    pub(crate) fn published_in_the_shadow(&self) -> BTreeSet<usize> {
+        self.published_at(SHADOW)
+    }
+
+    fn published_at(&self, owner: &str) -> BTreeSet<usize> {
+        let (at, name) = (format!("@{}", DNS.ip()), format!("{owner}.{ZONE}"));
         let words = [&at, &name, "A", "+short", "+time=10", "+tries=3"];
         let output = self.network().exec("dns", "dig", &words).unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -136,7 +138,7 @@ impl World {
     /// Waits until exactly these are in DNS; on the way there nobody else may leave.
     pub(crate) fn wait_for(&self, nodes: &[usize]) {
         let wanted: BTreeSet<usize> = nodes.iter().copied().collect();
-        let there = patiently(|| {
+        let there = net::patiently(|| {
             let shown = self.published();
             assert!(shown.is_superset(&wanted), "{shown:?} are in DNS, and {wanted:?} should be");
             (shown == wanted).then_some(())
@@ -163,8 +165,7 @@ impl World {
     /// How the clients fared in this time.
     pub(crate) fn tell(&self, what: &str, tally: &Tally, time: Duration) {
         let asked = tally.begun + tally.turned_away;
-        let bits = tally.served * u64::try_from(BODY).unwrap() * 8;
-        let kbit_s = bits / u64::try_from(time.as_millis()).unwrap().max(1);
+        let kbit_s = tally.bytes * 8 / u64::try_from(time.as_millis()).unwrap().max(1);
         let lost: Vec<u64> = (1..=NODES).map(|number| self.network().lost(&format!("n{number}")).unwrap()).collect();
         self.say(&format!(
             "{what}: {} of {asked} served ({} %), {} gave up, {} failed, {} turned away; {kbit_s} kbit/s of bodies; \
@@ -179,12 +180,22 @@ impl World {
 
     /// A line for who looks on (`--nocapture`).
     pub(crate) fn say(&self, what: &str) {
-        println!("{:6.1} s  {what}", self.begun.elapsed().as_secs_f32());
+        println!("{:6.1} s {:8} {what}", self.begun.elapsed().as_secs_f32(), self.name);
     }
 
-    /// `witness run` in its own place, with further lines of `[policy]`, after it has seen that all is well.
-    pub(crate) fn watch(&self, name: &str, policy: &str) -> Watch {
-        let watch = Watch::run(self.network(), self.configuration(name, policy));
+    /// `witness run` in its own place, with further lines of `[policy]` and further sections, after it has seen that all
+    /// is well.
+    pub(crate) fn watch(&self, name: &str, policy: &str, sections: &str) -> Watch {
+        self.watch_at(RECORD, name, policy, sections)
+    }
+
+    /// The same, only that nobody follows the name that it edits.
+    pub(crate) fn watch_in_the_shadow(&self, name: &str) -> Watch {
+        self.watch_at(SHADOW, name, "", "")
+    }
+
+    fn watch_at(&self, owner: &str, name: &str, policy: &str, sections: &str) -> Watch {
+        let watch = Watch::run(self.network(), self.configuration(owner, name, policy, sections));
         watch.wait("every node is seen to be well", |status| {
             let nodes = status["nodes"].as_array()?;
             let well = nodes.iter().all(|node| node["verdict"] == "healthy" && node["standing"] == "serving");
@@ -197,15 +208,14 @@ impl World {
     /// Everything in seconds that is minutes by default: a round every 2 s, and a strike in 4 s at the most, so that a few of
     /// them fit into a run. Time-outs are those of the end-to-end tests. SSH shows its
     /// banner only: the many turns of its handshake fail long before HTTPS does, and what SSH alone suffers takes nobody out.
-    fn configuration(&self, name: &str, policy: &str) -> PathBuf {
-        let anchors: Vec<String> = internet::ANCHORS.iter().map(|anchor| format!("\"{anchor}\"")).collect();
+    fn configuration(&self, owner: &str, name: &str, policy: &str, sections: &str) -> PathBuf {
         let mut text = format!(
             "[witness]
 name = \"{name}\"
 database = \"{name}.db\"
 interval = \"2s\"
 fast_interval = \"1s\"
-anchors = [{anchors}]
+{anchors}
 
 [policy]
 strikes = 4
@@ -240,74 +250,33 @@ timeout = \"1500ms\"
 [[pools]]
 name = \"files\"
 zone = \"{ZONE}\"
-records = [\"{RECORD}\"]
+records = [\"{owner}\"]
 ttl = \"{TTL}s\"
 registrar = \"knot\"
 nameservers = [\"{server}\"]
 publish_within = \"30s\"
-
-[registrars.knot]
-kind = \"rfc2136\"
-server = \"{server}\"
-key_name = \"{KEY_NAME}\"
-key_file = \"tsig.key\"
-timeout = \"5s\"
-refresh = \"2s\"
 ",
-            anchors = anchors.join(", "),
+            anchors = net::anchors(),
             server = DNS.ip(),
         );
-        for machine in &self.internet.machines {
-            text.push_str(&format!(
-                "\n[[nodes]]\nname = \"{}\"\naddresses = [\"{}\"]\nssh_host_key = \"{}\"\n",
-                machine.name(),
-                machine.address(),
-                machine.sshd.fingerprint().unwrap()
-            ));
-        }
+        text.push_str(sections);
+        text.push_str(&net::registrar(self.internet.folder(), "5s"));
+        text.push_str(&net::nodes(&self.internet));
         let file = self.internet.folder().join(format!("{name}.toml"));
         std::fs::write(&file, text).unwrap();
         file
     }
 
-    /// Takes everything down and looks whether anything is left behind.
+    /// Takes everything down.
     pub(crate) fn end(self) {
-        let Self { clients, _knot, internet, _alone, .. } = self;
+        let Self { clients, _knot, internet, .. } = self;
         drop(clients);
         drop(_knot);
         drop(internet);
-        let ours = format!("wl-{}-", std::process::id());
-        let listed = std::process::Command::new("ip").args(["netns", "list"]).output().unwrap();
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        assert!(!listed.contains(&ours), "left behind:\n{listed}");
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "for the report, and to look for a while; nothing is decided by it")]
 pub(crate) fn now() -> Instant {
     Instant::now()
-}
-
-fn available() -> Result<(), NoNarrow> {
-    internet::available().map_err(NoNarrow::Install)?;
-    if !Kind::Knot.available() {
-        return Err(NoNarrow::Install("knotd is not installed (Debian package knot)".to_owned()));
-    }
-    if which("dig").is_none() {
-        return Err(NoNarrow::Install("dig is not installed (Debian package bind9-dnsutils)".to_owned()));
-    }
-    can_narrow()
-}
-
-fn name_server(internet: &Internet) -> NameServer {
-    let namespace = internet.network.namespace("dns").unwrap();
-    let lines: Vec<String> =
-        internet.machines.iter().map(|machine| format!("{RECORD} {TTL} IN A {}", machine.address())).collect();
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let spec = Spec {
-        listen: Some(DNS),
-        prefix: ["ip", "netns", "exec", namespace].map(str::to_owned).into(),
-        ..Spec::new(ZONE, &lines, &[RECORD])
-    };
-    NameServer::start(Kind::Knot, &spec).unwrap()
 }

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
+mod crowd;
+mod figures;
 mod guards;
+mod ladder;
 mod mistakes;
 mod scene;
 mod times;
+mod worth;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, SourceKind};
+use crate::access_log::AccessLog;
+use crate::config::{Config, Position, SourceKind};
 use crate::fill::{Engine, EngineOptions};
 use crate::load::{Limiter, Load};
-use crate::serve::{self, Certificates, Control, Handler, Listener, TlsError};
+use crate::serve::{self, Certificates, Connections, Control, Handler, Listener, Manners, TlsError};
 use crate::source::{SourceOptions, Sources};
 use crate::store::{Options, Store};
 
@@ -48,8 +50,10 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A source would be this edge.
-    #[error("sources: {url} of {name:?} is this edge itself; write where the files come from")]
+    #[error("{}:{}: sources: {url} of {name:?} is this edge itself; write where the files come from", at.line, at.column)]
     Ourselves {
+        /// Where it stands in the file.
+        at: Position,
         /// The source.
         name: String,
         /// Its URL.
@@ -58,6 +62,9 @@ pub enum StartError {
     /// No source that is there can be asked yet.
     #[error("sources: none of them is of a kind that can be asked yet; add one with urls")]
     NoSource,
+    /// The access log cannot be opened.
+    #[error("failed to open the access log: {0}")]
+    AccessLog(io::Error),
     /// The thread of the health listener.
     #[error("failed to start the health listener: {0}")]
     Health(io::Error),
@@ -71,7 +78,9 @@ pub struct Edge {
     health: SocketAddr,
     engine: Arc<Engine>,
     load: Arc<Load>,
-    certificates: Option<Arc<Certificates>>,
+    /// Certificates that are read again.
+    pairs: Vec<Arc<Certificates>>,
+    access_log: Option<(AccessLog, std::thread::JoinHandle<()>)>,
     end: watch::Sender<bool>,
     end_health: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
@@ -86,23 +95,31 @@ impl Edge {
     ///
     /// When it cannot do what its configuration says.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let sources = Arc::new(sources(config)?);
+        let (sources, mut pairs) = sources(config)?;
+        let sources = Arc::new(sources);
         let certificates = match config.listen.certificates.as_slice() {
             [] => None,
             files => Some(Arc::new(Certificates::read(files)?)),
         };
+        pairs.extend(certificates.clone());
+        let log = config.access_log.as_ref().map(AccessLog::start).transpose();
+        let (access_log, log_thread) = log.map_err(StartError::AccessLog)?.unzip();
         let store = Arc::new(open_store(config)?);
         let options =
             EngineOptions { rules: config.cache.rules.clone(), slice_size: config.cache.slice_size, stall: STALL };
         let engine = Engine::new(store.clone(), sources, options);
-        let load = Arc::new(Load::new(config.node.capacity));
         let limits = &config.limits;
+        let room = limits.connections.map_or_else(half_of_descriptors, |room| room as usize);
+        let connections = Connections::new(room, limits.connections_per_client);
+        let load = Arc::new(Load::new(config.node.capacity).with_room(room));
         let limiter = Arc::new(Limiter::new(limits.rate_per_client, &limits.shed_rates, limits.rate_burst));
         let control = Arc::new(Control {
             node: config.node.name.clone(),
             token: config.node.token.clone(),
             load: load.clone(),
             engine: engine.clone(),
+            connections: connections.clone(),
+            access_log: access_log.clone(),
         });
         let handler = Arc::new(Handler {
             node: config.node.name.clone(),
@@ -118,6 +135,13 @@ impl Edge {
                 .filter_map(|url| url.host()?.trim_matches(['[', ']']).parse().ok())
                 .collect(),
             control: control.clone(),
+        });
+        let manners = Arc::new(Manners {
+            connections,
+            proxies: config.listen.proxies.clone(),
+            drain: config.listen.drain,
+            limits: limits.clone(),
+            access_log: access_log.clone(),
         });
         let fail = |address| move |error| StartError::Listen { address, error };
         let health = std::net::TcpListener::bind(config.listen.health).map_err(fail(config.listen.health))?;
@@ -140,16 +164,17 @@ impl Edge {
         let health_thread = serve::serve_health(health, control, health_ended).map_err(StartError::Health)?;
         let listeners = bound
             .into_iter()
-            .map(|(_, listener)| tokio::spawn(serve::serve(listener, handler.clone(), ended.clone())))
+            .map(|(_, listener)| tokio::spawn(serve::serve(listener, handler.clone(), manners.clone(), ended.clone())))
             .collect();
-        let tending = tokio::spawn(tend(store, certificates.clone()));
+        let tending = tokio::spawn(tend(store, pairs.clone()));
         Ok(Self {
             http,
             https,
             health: health_address,
             engine,
             load,
-            certificates,
+            pairs,
+            access_log: access_log.zip(log_thread),
             end,
             end_health,
             listeners,
@@ -182,13 +207,17 @@ impl Edge {
         &self.engine
     }
 
-    /// Reads the certificates again.
+    /// Reads the certificates again, and opens the access log again.
     ///
     /// # Errors
     ///
     /// When one cannot be read; the old ones stay.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload())
+        if let Some((log, _)) = &self.access_log {
+            log.reopen();
+        }
+        // One that is wrong does not keep the others from being right.
+        self.pairs.iter().map(|pair| pair.reload()).fold(Ok(()), Result::and)
     }
 
     /// Ends it: no new connections, a while for what is under way, then the index is written.
@@ -203,8 +232,12 @@ impl Edge {
         let _ = self.end_health.send(true);
         let store = self.engine.store.clone();
         let thread = self.health_thread;
+        let log = self.access_log;
         let closing = tokio::task::spawn_blocking(move || {
             let _ = thread.join();
+            if let Some((log, thread)) = log {
+                log.end(thread);
+            }
             store.close()
         });
         if let Ok(Err(error)) = closing.await {
@@ -213,17 +246,23 @@ impl Edge {
     }
 }
 
-async fn tend(store: Arc<Store>, certificates: Option<Arc<Certificates>>) {
+async fn tend(store: Arc<Store>, pairs: Vec<Arc<Certificates>>) {
     let first = store.clone();
     let _ = tokio::task::spawn_blocking(move || first.look_through()).await;
     loop {
         tokio::time::sleep(TEND).await;
         let store = store.clone();
         let _ = tokio::task::spawn_blocking(move || store.tend()).await;
-        if let Some(Err(error)) = certificates.as_ref().map(|certificates| certificates.reload()) {
+        for error in pairs.iter().filter_map(|pair| pair.reload().err()) {
             tracing::warn!(%error, "failed to read the certificates again; the old ones are served");
         }
     }
+}
+
+/// The other half is for files and sources.
+fn half_of_descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 2).unwrap_or(usize::MAX).max(1)
 }
 
 fn open_store(config: &Config) -> Result<Store, StartError> {
@@ -239,18 +278,27 @@ fn open_store(config: &Config) -> Result<Store, StartError> {
     .map_err(|error| StartError::Cache { folder: cache.directory.display().to_string(), error })
 }
 
-fn sources(config: &Config) -> Result<Sources, StartError> {
+/// All sources, and what is shown to them.
+fn sources(config: &Config) -> Result<(Sources, Vec<Arc<Certificates>>), StartError> {
+    let mut identities = Vec::new();
     let mut list = Vec::new();
     for source in &config.sources {
         match &source.kind {
-            SourceKind::Http { urls, host, ca_file, connect_timeout, read_timeout } => {
+            SourceKind::Http { urls, host, ca_file, connect_timeout, read_timeout, http2, identity, sticky } => {
+                let identity = match identity {
+                    Some(files) => Some(Arc::new(Certificates::read(std::slice::from_ref(files))?)),
+                    None => None,
+                };
+                identities.extend(identity.clone());
                 list.push(SourceOptions {
                     name: source.name.clone(),
                     urls: urls.clone(),
                     host: host.clone(),
-                    tls: serve::client_config(ca_file.as_deref())?,
+                    tls: serve::client_config_with(ca_file.as_deref(), identity)?,
                     connect_timeout: *connect_timeout,
                     read_timeout: *read_timeout,
+                    http2: *http2,
+                    sticky: *sticky,
                 });
             }
             SourceKind::S3 => tracing::warn!(source = source.name, "buckets cannot be asked yet; it is left out"),
@@ -262,7 +310,7 @@ fn sources(config: &Config) -> Result<Sources, StartError> {
     let sources = Sources::new(list, &config.node.fleet, &config.node.name);
     let members = &config.siblings.members;
     if members.is_empty() {
-        return Ok(sources);
+        return Ok((sources, identities));
     }
     let options = SourceOptions {
         name: "siblings".to_owned(),
@@ -271,23 +319,25 @@ fn sources(config: &Config) -> Result<Sources, StartError> {
         tls: serve::client_config(config.siblings.ca_file.as_deref())?,
         connect_timeout: SIBLING_CONNECT,
         read_timeout: SIBLING_READ,
+        http2: false,
+        sticky: None,
     };
     let own = members.iter().position(|url| is_ourselves(config, url));
-    Ok(sources.with_siblings(options, own))
+    Ok((sources.with_siblings(options, own), identities))
 }
 
-/// What `check` finds beyond the file: certificates that do not fit, sources that are this edge itself, names that
-/// cannot be looked up.
+/// What `check` finds beyond the file: certificates that do not fit, sources that are this edge itself. Each is to be
+/// put behind the file's name and a colon.
 #[must_use]
 pub fn check(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     if !config.listen.certificates.is_empty()
         && let Err(error) = Certificates::read(&config.listen.certificates)
     {
-        found.push(error.to_string());
+        found.push(format!(" {error}"));
     }
     if let Err(error) = sources(config) {
-        found.push(error.to_string());
+        found.push(format!(" {error}"));
     }
     if let Err(error) = refuse_ourselves(config) {
         found.push(error.to_string());
@@ -304,7 +354,7 @@ pub fn refuse_ourselves(config: &Config) -> Result<(), StartError> {
     for source in &config.sources {
         let SourceKind::Http { urls, .. } = &source.kind else { continue };
         if let Some(url) = urls.iter().find(|url| is_ourselves(config, url)) {
-            return Err(StartError::Ourselves { name: source.name.clone(), url: url.to_string() });
+            return Err(StartError::Ourselves { at: source.at, name: source.name.clone(), url: url.to_string() });
         }
     }
     Ok(())

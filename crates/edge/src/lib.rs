@@ -10,12 +10,15 @@
 //!   store    slices on disk
 //! ```
 
+pub mod access_log;
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod edge;
 pub mod fill;
 pub mod http;
 pub mod load;
 pub mod serve;
 pub mod source;
+pub mod sticky;
 pub mod store;

@@ -52,7 +52,7 @@ struct Failure(u8, String);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Command::Run => read(&arguments).and_then(|config| run(&config)),
+        Command::Run => read(&arguments).and_then(|config| run(&arguments, &config)),
         Command::Check => read(&arguments).and_then(|config| check(&arguments, &config)),
         Command::Health => read(&arguments).and_then(|config| health(&config)),
     };
@@ -70,7 +70,7 @@ fn read(arguments: &Arguments) -> Result<Config, Failure> {
     Config::read(&arguments.config).map_err(|error| Failure(2, error.to_string()))
 }
 
-fn run(config: &Config) -> Result<(), Failure> {
+fn run(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WITNESS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -80,7 +80,8 @@ fn run(config: &Config) -> Result<(), Failure> {
         .init();
     raise_descriptor_limit();
     let failed = |error: &dyn std::fmt::Display| Failure(1, format!("witness-edge: {error}"));
-    edge::refuse_ourselves(config).map_err(|error| Failure(2, error.to_string()))?;
+    let in_file = |error: &dyn std::fmt::Display| Failure(2, format!("{}:{error}", arguments.config.display()));
+    edge::refuse_ourselves(config).map_err(|error| in_file(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     runtime.block_on(async {
         let edge = Edge::start(config).await.map_err(|error| failed(&error))?;
@@ -119,7 +120,7 @@ fn check(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         let _ = writeln!(std::io::stdout(), "{}: nothing is wrong", arguments.config.display());
         return Ok(());
     }
-    let lines = found.iter().map(|line| format!("{}: {line}", arguments.config.display()));
+    let lines = found.iter().map(|line| format!("{}:{line}", arguments.config.display()));
     Err(Failure(2, lines.collect::<Vec<_>>().join("\n")))
 }
 

@@ -1,6 +1,7 @@
 //! Where things are fetched from: sources in their order, each of one or more servers.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,13 +12,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::clock;
+use crate::config::Sticky;
+use crate::connect::{self, Client};
 use crate::http::{hops, strip_hop_by_hop};
+use crate::serve::Progress;
+use crate::sticky;
 
 /// A body on its way to a source.
 pub type Upload = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -47,6 +48,8 @@ pub struct Ask {
     pub host: String,
     /// Further fields, without those for one connection.
     pub headers: HeaderMap,
+    /// For what cannot be cached: the client, who may have to stay at one server.
+    pub stick: Option<IpAddr>,
 }
 
 impl Ask {
@@ -74,6 +77,10 @@ pub struct SourceOptions {
     pub connect_timeout: Duration,
     /// Between one sign of life and the next.
     pub read_timeout: Duration,
+    /// Speaks HTTP/2 where the server does.
+    pub http2: bool,
+    /// Keeps a client at one of the servers.
+    pub sticky: Option<Sticky>,
 }
 
 /// Stands for the siblings where a source is remembered.
@@ -101,7 +108,8 @@ impl Siblings {
 
 struct Source {
     options: SourceOptions,
-    client: Client<HttpsConnector<HttpConnector>, Upload>,
+    /// One, or one for each server.
+    clients: Vec<Client>,
     turn: AtomicUsize,
     /// When each server may be asked first again.
     resting: Vec<AtomicU64>,
@@ -133,6 +141,8 @@ pub struct Fetched {
     pub response: Response<Incoming>,
     /// Which source it was, to ask it again for the rest.
     pub source: usize,
+    /// Which of its servers.
+    pub server: usize,
     /// How long it may be silent.
     pub read_timeout: Duration,
 }
@@ -187,8 +197,8 @@ impl Sources {
         let mut failed = false;
         for (at, source) in self.list.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)) {
             match source.fetch(ask, &self.signs).await {
-                Ok(response) => {
-                    let fetched = Fetched { response, source: at, read_timeout: source.options.read_timeout };
+                Ok((response, server)) => {
+                    let fetched = Fetched { response, source: at, server, read_timeout: source.options.read_timeout };
                     match fetched.response.status() {
                         StatusCode::NOT_FOUND => missing = missing.or(Some(fetched)),
                         status if is_no_answer(status) => {
@@ -225,10 +235,12 @@ impl Sources {
         let owner = siblings.owner(&format!("{}{}", ask.host, ask.target))?;
         let source = &siblings.source;
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        match source.send(ask, owner, body, &self.signs).await {
+        match source.send(ask, owner, body, &self.signs, None).await {
             // It found no source, or is this edge by another name.
             Ok(response) if is_no_answer(response.status()) || response.status() == StatusCode::LOOP_DETECTED => None,
-            Ok(response) => Some(Fetched { response, source: SIBLING, read_timeout: source.options.read_timeout }),
+            Ok(response) => {
+                Some(Fetched { response, source: SIBLING, server: owner, read_timeout: source.options.read_timeout })
+            }
             Err(error) => {
                 tracing::debug!(error, "a sibling does not answer");
                 None
@@ -237,14 +249,37 @@ impl Sources {
     }
 
     /// Sends on what cannot be cached, with its body, to the first source. It is sent once: it may have had an effect.
+    /// With `progress`, it may take as long as it goes on.
     ///
     /// # Errors
     ///
     /// When the source does not answer.
-    pub async fn pass(&self, ask: &Ask, body: Upload) -> Result<Response<Incoming>, FetchError> {
+    pub(crate) async fn pass(
+        &self,
+        ask: &Ask,
+        body: Upload,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Fetched, FetchError> {
         let source = self.list.first().ok_or(FetchError::NoSource)?;
-        let at = source.order()[0];
-        source.send(ask, at, body, &self.signs).await.map_err(FetchError::Unreachable)
+        let server = source.order(ask)[0];
+        let response = source.send(ask, server, body, &self.signs, progress).await.map_err(FetchError::Unreachable)?;
+        Ok(Fetched { response, source: 0, server, read_timeout: source.options.read_timeout })
+    }
+
+    /// Whether any source keeps clients at one of its servers.
+    #[must_use]
+    pub fn is_sticky(&self) -> bool {
+        self.list.iter().any(|source| source.options.sticky.is_some())
+    }
+
+    /// The cookie by which a client comes back to the server that answered, if it does not have it already.
+    #[must_use]
+    pub fn cookie_for(&self, ask: &Ask, fetched: &Fetched, secure: bool) -> Option<HeaderValue> {
+        let options = &self.list.get(fetched.source)?.options;
+        let client = ask.stick.filter(|_| options.sticky == Some(Sticky::Cookie))?;
+        let known = sticky::server_of(Sticky::Cookie, &options.name, &options.urls, client, &ask.headers);
+        let url = options.urls.get(fetched.server)?;
+        (known != Some(fetched.server)).then(|| sticky::cookie(&options.name, url, secure))?
     }
 
     /// Requests sent, and those that no source answered.
@@ -264,46 +299,46 @@ impl Sources {
 
 impl Source {
     fn new(options: SourceOptions) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(options.connect_timeout));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config((*options.tls).clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(32)
-            .pool_timer(TokioTimer::new())
-            // A slow client that holds on to a few bytes holds on to the whole buffer they came in.
-            .http1_max_buf_size(64 << 10)
-            .build(connector);
+        let clients = if options.http2 {
+            options.urls.iter().map(|url| connect::http2(&options.tls, options.connect_timeout, url)).collect()
+        } else {
+            vec![connect::http1(&options.tls, options.connect_timeout)]
+        };
         let resting = options.urls.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { client, turn: AtomicUsize::new(0), resting, options }
+        Self { clients, turn: AtomicUsize::new(0), resting, options }
     }
 
-    /// The servers, the one whose turn it is first, those that did not answer lately last.
-    fn order(&self) -> Vec<usize> {
+    /// The servers, the one that the client belongs to or whose turn it is first, those that did not answer lately
+    /// last.
+    fn order(&self, ask: &Ask) -> Vec<usize> {
         let count = self.options.urls.len();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut order: Vec<usize> = (0..count).map(|at| (turn + at) % count).collect();
+        let SourceOptions { name, urls, sticky, .. } = &self.options;
+        let belongs = ask.stick.zip(*sticky);
+        let belongs = belongs.and_then(|(client, sticky)| sticky::server_of(sticky, name, urls, client, &ask.headers));
+        if let Some(belongs) = belongs {
+            order.sort_by_key(|at| *at != belongs);
+        }
         let now = clock::unix_seconds();
         order.sort_by_key(|at| self.resting[*at].load(Ordering::Relaxed) > now);
         order
     }
 
-    async fn fetch(&self, ask: &Ask, signs: &[(HeaderName, HeaderValue)]) -> Result<Response<Incoming>, String> {
+    async fn fetch(
+        &self,
+        ask: &Ask,
+        signs: &[(HeaderName, HeaderValue)],
+    ) -> Result<(Response<Incoming>, usize), String> {
         let mut worst = String::new();
         let mut poor = None;
-        for at in self.order() {
+        for at in self.order(ask) {
             let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-            match self.send(ask, at, body, signs).await {
+            match self.send(ask, at, body, signs, None).await {
                 Ok(response) if is_no_answer(response.status()) => {
-                    poor = Some(response);
+                    poor = Some((response, at));
                 }
-                Ok(response) => return Ok(response),
+                Ok(response) => return Ok((response, at)),
                 Err(error) => worst = error,
             }
         }
@@ -316,30 +351,64 @@ impl Source {
         at: usize,
         body: Upload,
         signs: &[(HeaderName, HeaderValue)],
+        progress: Option<Arc<Progress>>,
     ) -> Result<Response<Incoming>, String> {
         let url = &self.options.urls[at];
-        let target = format!(
-            "{}://{}{}",
-            url.scheme_str().unwrap_or("http"),
-            url.authority().map_or("", |authority| authority.as_str()),
-            ask.target
-        );
+        let host = self.options.host.as_deref().unwrap_or(&ask.host);
+        // In HTTP/2 a request's URL names the site; where it goes, its client knows.
+        let authority = match url.authority() {
+            Some(authority) if !self.options.http2 => authority.as_str(),
+            _ => host,
+        };
+        let target = format!("{}://{authority}{}", url.scheme_str().unwrap_or("http"), ask.target);
         let mut request = Request::builder().method(ask.method.clone()).uri(target).body(body).map_err(text)?;
         let headers = request.headers_mut();
         *headers = ask.headers.clone();
         strip_hop_by_hop(headers);
-        let host = self.options.host.as_deref().unwrap_or(&ask.host);
-        headers.insert(header::HOST, HeaderValue::from_str(host).map_err(text)?);
+        if !self.options.http2 {
+            headers.insert(header::HOST, HeaderValue::from_str(host).map_err(text)?);
+        }
+        if self.options.sticky == Some(Sticky::Cookie) {
+            sticky::without_cookie(&self.options.name, headers);
+        }
         for (name, value) in signs {
             headers.append(name.clone(), value.clone());
         }
+        if let Some(progress) = progress.as_ref().filter(|progress| progress.is_asking()) {
+            if self.options.http2 {
+                // The library does not tell there what the source says to it.
+                progress.want();
+            } else {
+                request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+                let progress = progress.clone();
+                hyper::ext::on_informational(&mut request, move |answer| {
+                    if answer.status() == StatusCode::CONTINUE {
+                        progress.want();
+                    }
+                });
+            }
+        }
         // Until the head is there: what it takes to connect, and then to answer.
+        let client = self.clients.get(at).unwrap_or(&self.clients[0]);
         let bound = self.options.connect_timeout + self.options.read_timeout;
-        let answer = match tokio::time::timeout(bound, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("it was silent for {} s", bound.as_secs())),
+        let mut request = std::pin::pin!(client.request(request));
+        let mut given = 0;
+        let answer = loop {
+            match tokio::time::timeout(bound, &mut request).await {
+                Ok(Ok(response)) => break Ok(response),
+                Ok(Err(error)) => break Err(chain(&error)),
+                // An upload that goes on, or whose client does not, is no silence of the source's.
+                Err(_) => match &progress {
+                    Some(progress) if progress.waits_for_client() || progress.given() > given => {
+                        given = progress.given();
+                    }
+                    _ => break Err(format!("it was silent for {} s", bound.as_secs())),
+                },
+            }
         };
+        if let Some(progress) = &progress {
+            progress.answered();
+        }
         let until = if answer.is_err() { clock::unix_seconds() + REST } else { 0 };
         self.resting[at].store(until, Ordering::Relaxed);
         answer

@@ -49,8 +49,10 @@ pub struct ClientsConfig {
 pub struct Tally {
     /// Who began to download.
     pub begun: u64,
-    /// Who got all of it.
+    /// Who got all of it, or all that there is while the node sheds load.
     pub served: u64,
+    /// Bytes of body that these got.
+    pub bytes: u64,
     /// Who waited in vain.
     pub given_up: u64,
     /// Whose connection was refused or broke.
@@ -71,6 +73,7 @@ impl Tally {
         Self {
             begun: self.begun - before.begun,
             served: self.served - before.served,
+            bytes: self.bytes - before.bytes,
             given_up: self.given_up - before.given_up,
             failed: self.failed - before.failed,
             turned_away: self.turned_away - before.turned_away,
@@ -187,8 +190,9 @@ async fn arrive(config: &ClientsConfig, shared: &Arc<Shared>, fetch: Fetch) {
             let done = tokio::time::timeout(patience, fetch.from(address)).await;
             let tally = &mut shared.state().tally;
             match done {
-                Ok(Ok(())) => {
+                Ok(Ok(bytes)) => {
                     tally.served += 1;
+                    tally.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
                     *tally.served_by.entry(address).or_default() += 1;
                 }
                 Ok(Err(_)) => tally.failed += 1,

@@ -92,10 +92,23 @@ impl Authority {
     ///
     /// When a name cannot stand in a certificate.
     pub fn issue(&self, names: &[&str], validity: Validity) -> Result<Leaf, TlsError> {
+        self.issue_for(ExtendedKeyUsagePurpose::ServerAuth, names, validity)
+    }
+
+    /// The same for a client, who shows it to servers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::issue`].
+    pub fn issue_client(&self, name: &str) -> Result<Leaf, TlsError> {
+        self.issue_for(ExtendedKeyUsagePurpose::ClientAuth, &[name], Validity::Good)
+    }
+
+    fn issue_for(&self, usage: ExtendedKeyUsagePurpose, names: &[&str], validity: Validity) -> Result<Leaf, TlsError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "witness lab leaf");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
         let now = seconds_since_1970();
         let (from, until) = match validity {

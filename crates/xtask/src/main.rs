@@ -19,7 +19,8 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   demo    runs `witness demo`: a whole fleet on loopback
   test    runs all tests; ARGUMENTS go to the test runner (`cargo nextest run`, or `cargo test` without nextest)
   overload-test
-          four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root
+          four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root;
+          ARGUMENTS pick tests by name
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark

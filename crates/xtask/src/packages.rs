@@ -70,6 +70,7 @@ pub(crate) const TESTS: &[Need] = &[
     server("nftables", "nft", &["nftables.service"], "end to end in network namespaces"),
     program("iputils-ping", "ping", "networks of the lab"),
     program("curl", "curl", "the lab's internet, seen by curl"),
+    server("keepalived", "keepalived", &["keepalived.service"], "a floating address by keepalived"),
     program("python3", "python3", "registrars driven by other people's clients"),
 ];
 

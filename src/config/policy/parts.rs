@@ -10,13 +10,21 @@ pub(super) fn evidence(table: &Table<'_>) -> Option<EvidencePolicy> {
     let mut confirmed = table.duration("silent_confirmed");
     let mut alone = table.duration("silent_alone");
     let mut seen = table.duration("silent_seen");
+    let mut falling = table.count("falling_rounds");
+    let mut silent = table.count("silent_rounds");
+    let mut shedding = table.count("shedding_answers");
+    let mut shedding_of = table.count("shedding_of");
+    let number = |number: u32| number.to_string();
     let mut idle = table.duration("hung_idle_span");
     let mut hung = table.duration("hung_span");
     let ordered = in_order(table.reading, &mut [&mut confirmed, &mut alone, &mut seen], duration_text)
+        & in_order(table.reading, &mut [&mut falling, &mut silent], number)
+        & in_order(table.reading, &mut [&mut shedding, &mut shedding_of], number)
         & in_order(table.reading, &mut [&mut idle, &mut hung], duration_text);
     let policy = EvidencePolicy {
         window: table.duration("window")?.value,
-        silent_rounds: table.count("silent_rounds")?.value,
+        falling_rounds: falling?.value,
+        silent_rounds: silent?.value,
         silent_confirmed: confirmed?.value,
         silent_alone: alone?.value,
         silent_seen: seen?.value,
@@ -24,6 +32,7 @@ pub(super) fn evidence(table: &Table<'_>) -> Option<EvidencePolicy> {
         ask_age: table.duration("ask_age")?.value,
         down_rounds: table.count("down_rounds")?.value,
         down_span: table.duration("down_span")?.value,
+        down_pause: table.duration("down_pause")?.value,
         hung_rounds: table.count("hung_rounds")?.value,
         hung_span: hung?.value,
         hung_idle_span: idle?.value,
@@ -33,11 +42,20 @@ pub(super) fn evidence(table: &Table<'_>) -> Option<EvidencePolicy> {
         degraded_checks: table.count("degraded_checks")?.value,
         degraded_percent: table.count("degraded_percent")?.value,
         degraded_ends: table.duration("degraded_ends")?.value,
+        soft_pause: table.duration("soft_pause")?.value,
+        slow_answers: table.count("slow_answers")?.value,
         slow_factor: table.count("slow_factor")?.value,
         slow_extra: table.duration("slow_extra")?.value,
         slow_connect: table.duration("slow_connect")?.value,
+        slow_connects: table.count("slow_connects")?.value,
         lost_percent: table.count("lost_percent")?.value,
+        lost_echoes: table.count("lost_echoes")?.value,
+        shedding_answers: shedding?.value,
+        shedding_of: shedding_of?.value,
+        steady_rounds: table.count("steady_rounds")?.value,
+        named_rounds: table.count("named_rounds")?.value,
         load_age: table.duration("load_age")?.value,
+        load_smoothing: table.duration("load_smoothing")?.value,
         doubt: table.duration("doubt")?.value,
         calm_rounds: table.count("calm_rounds")?.value,
     };
@@ -52,6 +70,13 @@ pub(super) fn overload(table: &Table<'_>) -> Option<OverloadPolicy> {
     let ordered = in_order(table.reading, &mut [&mut path, &mut full], percent_text)
         & in_order(table.reading, &mut [&mut room, &mut room_dead], percent_text);
     let policy = OverloadPolicy {
+        together: table.duration("together")?.value,
+        together_one_in: table.count("together_one_in")?.value,
+        together_nodes: table.count("together_nodes")?.value,
+        common_nodes: table.count("common_nodes")?.value,
+        common_rounds: table.count("common_rounds")?.value,
+        known_percent: table.count("known_percent")?.value,
+        calm_smoothing: table.duration("calm_smoothing")?.value,
         latch: table.duration("latch")?.value,
         full_percent: full?.value,
         full_node_percent: table.count("full_node_percent")?.value,
@@ -63,6 +88,8 @@ pub(super) fn overload(table: &Table<'_>) -> Option<OverloadPolicy> {
         on_shortage: if table.word("on_shortage")?.value == "keep" { Shortage::Keep } else { Shortage::Pull },
         cut_wait: table.duration("cut_wait")?.value,
         soft_for: table.duration("soft_for")?.value,
+        quorum_percent: table.count("quorum_percent")?.value,
+        sporadic_percent: table.count("sporadic_percent")?.value,
         weak_percent: table.count("weak_percent")?.value,
         canary: table.flag("canary")?.value,
         regret: table.duration("regret")?.value,
@@ -109,12 +136,14 @@ pub(super) fn comeback(table: &Table<'_>, probation: Option<&Found<Duration>>) -
         & in_order(table.reading, &mut [&mut reuse, &mut reuse_needed, &mut most], |number| number.to_string());
     let policy = ComebackPolicy {
         needed: needed?.value,
+        count_over: table.duration("count_over")?.value,
         penalty: table.count("penalty")?.value,
         half_life: table.duration("half_life")?.value,
         reuse: reuse?.value,
         reuse_needed: reuse_needed?.value,
         penalty_max: most?.value,
         quarantine: table.duration("quarantine")?.value,
+        quarantine_doublings: table.count("quarantine_doublings")?.value,
     };
     ordered.then_some(policy)
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 pub struct EvidencePolicy {
     /// How far back single checks count. Long enough for four failures of a slow rhythm, short enough to follow a change.
     pub window: Duration,
+    /// Falling silent: so many rounds in a row without a sign of life. From here on others are asked, and what fails is no
+    /// sign of overload; one round is a lost packet or two.
+    pub falling_rounds: u32,
     /// Silent: at least so many rounds in a row without a sign of life. With independent losses p, one in p^63: at 90 % loss
     /// one in 760, at 80 % one in a million.
     pub silent_rounds: u32,
@@ -25,6 +28,9 @@ pub struct EvidencePolicy {
     pub down_rounds: u32,
     /// ... over at least this long: a restart by the service manager passes.
     pub down_span: Duration,
+    /// What stays unanswered within this long of a refusal is the same failure: kernels limit how often they refuse, to one
+    /// a second for all who ask, and with rounds every 2 s one of a few still meets it.
+    pub down_pause: Duration,
     /// Hung: at least so many failures of the service in a row while something else of the node lives.
     pub hung_rounds: u32,
     /// ... over at least this long: a spike that fills an accept queue passes.
@@ -43,16 +49,37 @@ pub struct EvidencePolicy {
     pub degraded_percent: u32,
     /// It ends this long after the last failed check.
     pub degraded_ends: Duration,
-    /// Stressed: the median answer takes this many times the usual ...
+    /// How long soft evidence may pause and still be the same trouble: half of `window`, in which the checks that made it are
+    /// still counted.
+    pub soft_pause: Duration,
+    /// Stressed: the median of so many answers is looked at, of half as many at least; about two minutes' worth, so that a
+    /// few late ones do not move it ...
+    pub slow_answers: u32,
+    /// ... and takes this many times the usual ...
     pub slow_factor: u32,
     /// ... and this much more.
     pub slow_extra: Duration,
-    /// ... or at least three handshakes took this long: a SYN was lost and sent again after 1 s.
+    /// ... or handshakes took this long: a SYN was lost and sent again after 1 s ...
     pub slow_connect: Duration,
-    /// ... or so many percent of the echoes, and at least three, were lost.
+    /// ... at least so many of them in the window: with 1 % of loss on the way, three of 12 happen once in 5000 windows.
+    pub slow_connects: u32,
+    /// ... or so many percent of the echoes were lost ...
     pub lost_percent: u32,
+    /// ... and at least so many: of few echoes one is a large share.
+    pub lost_echoes: u32,
+    /// Shedding: so many answers said that it has too much to do; one may be about a single request ...
+    pub shedding_answers: u32,
+    /// ... of the last so many.
+    pub shedding_of: u32,
+    /// Failing rounds of the service in a row from which on it is said to fail every time: noise of a few percent makes two
+    /// now and then.
+    pub steady_rounds: u32,
+    /// Failing rounds in a row before a failure is given a name though its evidence has none. Names convict nobody.
+    pub named_rounds: u32,
     /// How old a load figure may be.
     pub load_age: Duration,
+    /// Over how long a load figure is smoothed: as long as its noise keeps together. At least 1 s.
+    pub load_smoothing: Duration,
     /// For how long a node in doubt is probed fast.
     pub doubt: Duration,
     /// Service checks in a row that end doubt.
@@ -63,6 +90,7 @@ impl Default for EvidencePolicy {
     fn default() -> Self {
         Self {
             window: Duration::from_secs(120),
+            falling_rounds: 2,
             silent_rounds: 7,
             silent_confirmed: Duration::from_secs(12),
             silent_alone: Duration::from_secs(38),
@@ -71,6 +99,7 @@ impl Default for EvidencePolicy {
             ask_age: Duration::from_secs(30),
             down_rounds: 4,
             down_span: Duration::from_secs(8),
+            down_pause: Duration::from_secs(10),
             hung_rounds: 8,
             hung_span: Duration::from_secs(60),
             hung_idle_span: Duration::from_secs(20),
@@ -80,11 +109,20 @@ impl Default for EvidencePolicy {
             degraded_checks: 4,
             degraded_percent: 10,
             degraded_ends: Duration::from_secs(60),
+            soft_pause: Duration::from_secs(60),
+            slow_answers: 12,
             slow_factor: 3,
             slow_extra: Duration::from_millis(300),
             slow_connect: Duration::from_millis(900),
+            slow_connects: 3,
             lost_percent: 8,
+            lost_echoes: 3,
+            shedding_answers: 2,
+            shedding_of: 5,
+            steady_rounds: 3,
+            named_rounds: 3,
             load_age: Duration::from_secs(60),
+            load_smoothing: Duration::from_secs(20),
             doubt: Duration::from_secs(300),
             calm_rounds: 5,
         }

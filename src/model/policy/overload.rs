@@ -18,6 +18,24 @@ pub enum Shortage {
 /// Thresholds of overload, of room, and of soft withdrawals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverloadPolicy {
+    /// How long ago a node may have been soft to count among those that are: waves of retries come minutes apart, and an
+    /// overload strikes the weakest first.
+    pub together: Duration,
+    /// How many nodes in service must be soft, or full, to be everybody's trouble: one in so many ...
+    pub together_one_in: u32,
+    /// ... and at least so many, or all where there are fewer: one is never everybody.
+    pub together_nodes: u32,
+    /// How many nodes must answer wrongly in the same way to have a common cause: two equal faults at a time are no chance.
+    pub common_nodes: u32,
+    /// ... in at least so many rounds in a row each, one of them being broken for certain: what has only begun to fail like
+    /// the others belongs to them.
+    pub common_rounds: u32,
+    /// How many of the nodes in service must say what they carry for the others to be taken for their median, percent: fewer
+    /// are no sample.
+    pub known_percent: u32,
+    /// Over how long the demand of calm times is smoothed: slow enough for the first minutes of an overload not to be taken
+    /// for calm. At least 1 s.
+    pub calm_smoothing: Duration,
     /// How long a pool counts as overloaded after the last sign of it: longer than two TTLs and the slowest wave of retries.
     pub latch: Duration,
     /// What all nodes together carry when they are full, percent of their capacity.
@@ -41,6 +59,12 @@ pub struct OverloadPolicy {
     pub cut_wait: Duration,
     /// How long soft evidence must last before it costs a node its record.
     pub soft_for: Duration,
+    /// How many of the pool's nodes must still answer, percent, where no figures tell what they can carry: a pool is built to
+    /// lose a part of it, seldom more than half.
+    pub quorum_percent: u32,
+    /// For how much of the policy's `window` a node must have had its trouble alone, percent, to leave for it where no figures
+    /// tell: in its first minutes an overload may look as if it were one node's.
+    pub sporadic_percent: u32,
     /// What a degraded node must carry at the most of what its peers do (median), percent, to be taken out.
     pub weak_percent: u32,
     /// Whether a degraded node is taken out without load figures, to be put back should the others suffer.
@@ -49,13 +73,20 @@ pub struct OverloadPolicy {
     pub regret: Duration,
     /// How long nothing is withdrawn for soft evidence after one that hurt.
     pub regret_block: Duration,
-    /// The least time between two soft withdrawals; twice the TTL if that is longer.
+    /// The least time between two soft withdrawals; `settle_ttls` times the TTL if that is longer.
     pub settle: Duration,
 }
 
 impl Default for OverloadPolicy {
     fn default() -> Self {
         Self {
+            together: Duration::from_secs(120),
+            together_one_in: 3,
+            together_nodes: 2,
+            common_nodes: 2,
+            common_rounds: 2,
+            known_percent: 50,
+            calm_smoothing: Duration::from_secs(100),
             latch: Duration::from_secs(600),
             full_percent: 95,
             full_node_percent: 97,
@@ -67,6 +98,8 @@ impl Default for OverloadPolicy {
             on_shortage: Shortage::Pull,
             cut_wait: Duration::from_secs(15),
             soft_for: Duration::from_secs(180),
+            quorum_percent: 50,
+            sporadic_percent: 25,
             weak_percent: 70,
             canary: false,
             regret: Duration::from_secs(240),

@@ -7,23 +7,29 @@
 mod known_hosts;
 mod reach;
 mod session;
+mod standing;
 mod threads;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use self::known_hosts::{Family, KnownHosts};
+pub(super) use self::reach::Quest;
 use self::session::{Errand, Expected, Report};
-use self::threads::Threads;
+pub(super) use self::standing::Answer;
+use self::standing::{After, Question};
+use self::threads::{Place, Threads};
 use super::load::{Asked, Loads};
 use super::setup::ProbeSetupError;
 use super::{Sight, brief, trouble};
@@ -65,13 +71,13 @@ impl SshProber {
 
     /// One look at `address` of `node`.
     pub(super) async fn probe(&self, node: &Node, address: IpAddr) -> Sight {
-        self.look(node, address, None).await.sight
+        self.look(node, address, Purpose::Probe, self.settings.timeout).await.sight
     }
 
-    /// Logs in at `address` of `node` and has it connect to `target`: what came of that, and how the rest went. Unknown
-    /// whenever the node's own session failed, or could not be judged.
-    pub(super) async fn reach(&self, node: &Node, address: IpAddr, target: SocketAddr) -> (AskOutcome, Sight) {
-        let Look { sight, reached, .. } = self.look(node, address, Some(target)).await;
+    /// Logs in at `address` of `node` and has it go on a quest: what came of that, and how the rest went. Unknown whenever
+    /// the node's own session failed, or could not be judged.
+    pub(super) async fn reach(&self, node: &Node, address: IpAddr, quest: Quest) -> (AskOutcome, Sight) {
+        let Look { sight, reached, .. } = self.look(node, address, Purpose::Reach(quest), self.settings.timeout).await;
         let outcome = match (sight.outcome, reached) {
             (Outcome::Inconclusive(_), _) | (_, None) => AskOutcome::Unknown,
             (Outcome::Passed | Outcome::Failed(_), Some(reached)) => reached,
@@ -79,17 +85,26 @@ impl SshProber {
         (outcome, sight)
     }
 
+    /// Logs in at `address` of `node`, within `patience`, for questions to come. An error is in words for people.
+    pub(super) async fn stand(&self, node: &Node, address: IpAddr, patience: Duration) -> Result<Session, String> {
+        let Look { sight, session, .. } = self.look(node, address, Purpose::Stand, patience).await;
+        session.filter(|_| sight.outcome == Outcome::Passed).ok_or_else(|| {
+            let note = sight.measured.note.unwrap_or_default();
+            format!("{}: {note}", sight.outcome)
+        })
+    }
+
     /// A pin does not say what kind of key it is of, and a server with several kinds shows the one asked for first. So a
     /// key that is not the pinned one is believed only when the server has no other kind that is.
-    async fn look(&self, node: &Node, address: IpAddr, target: Option<SocketAddr>) -> Look {
+    async fn look(&self, node: &Node, address: IpAddr, purpose: Purpose, timeout: Duration) -> Look {
         let clock = Stopwatch::start();
-        let end = Instant::now() + self.settings.timeout;
+        let end = Instant::now() + timeout;
         let expected = self.expected(node, address);
         let mut families = self.preferred(&expected, address);
         let mut first: Option<Look> = None;
-        let asking = target.is_none() && self.login.is_some() && self.asked.is_due(&node.id);
+        let asking = purpose == Purpose::Probe && self.login.is_some() && self.asked.is_due(&node.id);
         loop {
-            let call = Call { address, expected: &expected, families: &families, target, asking, clock, end };
+            let call = Call { address, expected: &expected, families: &families, purpose, asking, clock, timeout, end };
             let mut look = self.attempt(&call).await;
             look.sight.load = look.printed.take().and_then(|printed| self.asked.figure(&node.id, &printed));
             let (changed, shown) = (look.sight.outcome == Outcome::Failed(Fault::HostKey), look.shown);
@@ -113,7 +128,7 @@ impl SshProber {
     }
 
     async fn attempt(&self, call: &Call<'_>) -> Look {
-        let Call { address, expected, families, target, asking, clock, end } = *call;
+        let Call { address, expected, families, purpose, asking, clock, timeout, end } = *call;
         let mut measured = Measured::default();
         let ended = |outcome, measured: Measured, note: Option<String>| {
             let note = note.as_deref().map(brief).or(measured.note.clone());
@@ -150,24 +165,34 @@ impl SshProber {
                 return ended(Outcome::Inconclusive(OwnFault::Resources), measured, Some(error.to_string()));
             }
         };
+        let (after, ask) = match purpose {
+            Purpose::Probe => (After::Probe, None),
+            Purpose::Reach(quest) => (After::Reach(quest), None),
+            Purpose::Stand => {
+                let (ask, questions) = mpsc::channel(1);
+                let late = Arc::new(AtomicBool::new(false));
+                (After::Stand(questions, Arc::clone(&late)), Some((ask, late)))
+            }
+        };
         let errand = Errand {
             stream,
             families: families.to_vec(),
             expected: expected.clone(),
             login: self.login.clone(),
             asking,
-            target,
+            after,
             clock,
-            timeout: self.settings.timeout,
+            timeout,
             end,
         };
         let Report { outcome, secure_us, passed_us, shown, note, printed, reached, delayed, .. } =
-            threads.run(errand, place).await;
+            threads.run(errand, &place).await;
         measured.secure_us = secure_us;
         // What came after it had passed is no part of it.
         measured.total_us = passed_us.unwrap_or_else(|| clock.micros());
         measured.note = note.or(Some(banner));
-        Look { sight: Sight { outcome, measured, delayed, load: None }, shown, reached, printed }
+        let session = ask.map(|(ask, late)| Session { ask, late, _place: place });
+        Look { sight: Sight { outcome, measured, delayed, load: None }, shown, reached, printed, session }
     }
 
     fn expected(&self, node: &Node, address: IpAddr) -> Expected {
@@ -206,11 +231,47 @@ struct Call<'a> {
     expected: &'a Expected,
     /// Which kinds of host keys to ask for, best first.
     families: &'a [Family],
-    target: Option<SocketAddr>,
+    purpose: Purpose,
     /// Whether to ask what the machine carries, after all has passed.
     asking: bool,
     clock: Stopwatch,
+    timeout: Duration,
     end: Instant,
+}
+
+/// What a session is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Probe,
+    Reach(Quest),
+    Stand,
+}
+
+/// A session that is logged in and waits for questions. It is ended by dropping this.
+#[derive(Debug)]
+pub(super) struct Session {
+    ask: mpsc::Sender<Question>,
+    late: Arc<AtomicBool>,
+    _place: Place,
+}
+
+impl Session {
+    /// Whether it cannot be asked any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ask.is_closed()
+    }
+
+    /// Whether it is not done yet with what it did not answer in time.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Has the node go on a quest; none where the session turns out to be over.
+    pub(super) async fn reach(&self, quest: Quest, timeout: Duration) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.ask.send(Question { quest, timeout, reply }).await.ok()?;
+        answer.await.ok()
+    }
 }
 
 /// What one look brings back.
@@ -222,11 +283,13 @@ struct Look {
     reached: Option<AskOutcome>,
     /// What the machine printed of what it carries, where it was asked.
     printed: Option<Vec<u8>>,
+    /// What stands, where that was asked for.
+    session: Option<Session>,
 }
 
 impl Look {
     fn of(outcome: Outcome, measured: Measured) -> Self {
-        Self { sight: Sight::of(outcome, measured), shown: None, reached: None, printed: None }
+        Self { sight: Sight::of(outcome, measured), shown: None, reached: None, printed: None, session: None }
     }
 }
 

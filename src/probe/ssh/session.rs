@@ -4,7 +4,7 @@
 //! waited for and the same call made again.
 
 use std::io::{self, Read as _};
-use std::net::{self, Shutdown, SocketAddr};
+use std::net::{self, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::known_hosts::{Family, Known, fingerprint};
-use super::reach::reach;
+use super::reach::{Quest, reach};
+use super::standing::{After, Standing};
 use crate::clock::Stopwatch;
 use crate::model::{AskOutcome, Fault, Fingerprint, Outcome, OwnFault, SshLogin, Stage};
 use crate::probe::starvation::Lost;
@@ -36,8 +37,8 @@ pub(super) struct Errand {
     pub(super) login: Option<Arc<SshLogin>>,
     /// Whether to ask what the machine carries, after all has passed.
     pub(super) asking: bool,
-    /// Where the server is to connect to after the login, instead of running the command.
-    pub(super) target: Option<SocketAddr>,
+    /// What is to be done after the login, instead of running the command.
+    pub(super) after: After,
     /// Started with the probe.
     pub(super) clock: Stopwatch,
     pub(super) timeout: Duration,
@@ -104,22 +105,32 @@ pub(super) struct Progress {
     pub(super) reached: Option<AskOutcome>,
 }
 
-/// Runs `errand` until it is done or its time is up.
-pub(super) async fn run(errand: Errand) -> Report {
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            stage: Stage::Handshake,
+            asking_agent: false,
+            secure_us: None,
+            passed_us: None,
+            printed: None,
+            shown: None,
+            note: None,
+            reached: None,
+        }
+    }
+}
+
+/// Runs `errand` until it is done or its time is up. What is to stand then is to be given to [`super::standing::stand`].
+pub(super) async fn run(errand: Errand) -> (Report, Option<Standing>) {
     let end = errand.end;
-    let mut progress = Progress {
-        stage: Stage::Handshake,
-        asking_agent: false,
-        secure_us: None,
-        passed_us: None,
-        printed: None,
-        shown: None,
-        note: None,
-        reached: None,
-    };
+    let mut progress = Progress::new();
     let ended = timeout_at(end, through(errand, &mut progress)).await;
+    let mut standing = None;
     let (outcome, note) = match ended {
-        Ok(Ok(())) => (Outcome::Passed, progress.note),
+        Ok(Ok(stands)) => {
+            standing = stands;
+            (Outcome::Passed, progress.note)
+        }
         Ok(Err(Stop(outcome, note))) => (outcome, Some(note)),
         Err(_) if progress.passed_us.is_some() => (Outcome::Passed, progress.note),
         Err(_) if progress.asking_agent => {
@@ -127,7 +138,7 @@ pub(super) async fn run(errand: Errand) -> Report {
         }
         Err(_) => (Outcome::Failed(Fault::Timeout(progress.stage)), progress.note),
     };
-    Report {
+    let report = Report {
         outcome,
         secure_us: progress.secure_us,
         passed_us: progress.passed_us,
@@ -137,24 +148,34 @@ pub(super) async fn run(errand: Errand) -> Report {
         reached: progress.reached,
         delayed: Duration::ZERO,
         lost: Lost::default(),
-    }
+    };
+    (report, standing)
 }
 
-async fn through(errand: Errand, progress: &mut Progress) -> Result<(), Stop> {
-    let Errand { stream, families, expected, login, target, asking, clock, timeout, .. } = errand;
+async fn through(errand: Errand, progress: &mut Progress) -> Result<Option<Standing>, Stop> {
+    let Errand { stream, families, expected, login, after, asking, clock, timeout, .. } = errand;
     let line = Line::open(stream, &families)?;
-    let task = match (&login, target) {
+    let task = match (&login, &after) {
         (None, _) => Task::HostKey,
-        (Some(login), None) => Task::Command(login),
-        (Some(login), Some(target)) => Task::Reach(login, target, timeout),
+        (Some(login), After::Probe) => Task::Command(login),
+        (Some(login), After::Reach(quest)) => Task::Reach(login, *quest, timeout),
+        (Some(login), After::Stand(..)) => Task::LogIn(login),
     };
     match along(&line, &expected, task, asking, clock, progress).await {
         // The library does not tell a connection that ended from one that makes no sense.
         Err(Stop(Outcome::Failed(Fault::Protocol), why)) if line.is_closed() => {
-            Err(Stop(Outcome::Failed(Fault::Reset), why))
+            return Err(Stop(Outcome::Failed(Fault::Reset), why));
         }
-        ended => ended,
+        ended => ended?,
     }
+    Ok(match after {
+        After::Stand(questions, late) => Some(Standing { line, late, questions }),
+        After::Probe | After::Reach(_) => {
+            // Said once and not insisted on: it spares the server a line in its log.
+            let _ = line.session.disconnect(None, "done", None);
+            None
+        }
+    })
 }
 
 /// How far a session goes.
@@ -163,8 +184,10 @@ enum Task<'a> {
     HostKey,
     /// Through the login's command.
     Command(&'a SshLogin),
-    /// To a connection that the server makes, within this long for everything.
-    Reach(&'a SshLogin, SocketAddr, Duration),
+    /// To connections that the server makes, within this long for everything.
+    Reach(&'a SshLogin, Quest, Duration),
+    /// To the login.
+    LogIn(&'a SshLogin),
 }
 
 async fn along(
@@ -182,23 +205,21 @@ async fn along(
     progress.shown = Family::of(key);
     progress.note = Some(accept(key, expected)?);
 
-    if let Task::Command(login) | Task::Reach(login, ..) = task {
+    if let Task::Command(login) | Task::Reach(login, ..) | Task::LogIn(login) = task {
         progress.stage = Stage::Login;
         log_in(line, login, progress).await?;
         progress.stage = Stage::Command;
     }
     match task {
-        Task::HostKey => {}
+        Task::HostKey | Task::LogIn(_) => {}
         Task::Command(login) => run_command(line, &login.command).await?,
-        Task::Reach(_, target, timeout) => reach(line, target, timeout, progress).await?,
+        Task::Reach(_, quest, timeout) => reach(line, quest, timeout, progress).await?,
     }
     progress.passed_us = Some(clock.micros());
     if asking {
         // Nothing that it does can fail the probe any more, nor hold up the round for long.
         progress.printed = timeout(ASKING, output(line, load::COMMAND)).await.ok().flatten();
     }
-    // Said once and not insisted on: it spares the server a line in its log.
-    let _ = line.session.disconnect(None, "done", None);
     Ok(())
 }
 
@@ -369,7 +390,7 @@ fn take(channel: &Channel, stream: i32, into: &mut [u8]) -> Result<usize, ssh2::
 
 /// A session and the socket under it.
 pub(super) struct Line {
-    socket: Arc<TcpStream>,
+    pub(super) socket: Arc<TcpStream>,
     pub(super) session: Session,
 }
 
@@ -389,7 +410,10 @@ impl Line {
     }
 
     /// Calls `step` until it no longer would block.
-    async fn until_done<T>(&self, mut step: impl FnMut(&Session) -> Result<T, ssh2::Error>) -> Result<T, ssh2::Error> {
+    pub(super) async fn until_done<T>(
+        &self,
+        mut step: impl FnMut(&Session) -> Result<T, ssh2::Error>,
+    ) -> Result<T, ssh2::Error> {
         loop {
             match step(&self.session) {
                 Err(error) if would_block(&error) => self.wait().await?,
@@ -428,6 +452,13 @@ impl Line {
     /// Whether the server has closed or reset the connection.
     fn is_closed(&self) -> bool {
         !matches!(recv(&*self.socket, &mut [0; 1][..], RecvFlags::PEEK), Ok((1.., _)) | Err(Errno::AGAIN))
+    }
+
+    /// The same while there may be something to read before that, which a session that stands does not do.
+    pub(super) fn is_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(&*self.socket, PollFlags::RDHUP)];
+        let ready = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        ready.is_err() || polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
     }
 
     /// The ways to log in that the server names to `user`, separated by commas.

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::session::{self, Errand, Report};
+use super::standing::stand;
 use crate::clock::Stopwatch;
 use crate::model::{Outcome, OwnFault};
 use crate::probe::setup::ProbeSetupError;
@@ -50,7 +51,8 @@ impl Threads {
     }
 
     /// Runs `errand` on one of the threads. It ends itself at its deadline; a thread that cannot keep it is our trouble.
-    pub(super) async fn run(&self, errand: Errand, place: Place) -> Report {
+    /// A session that stands afterwards needs its place for as long as it does.
+    pub(super) async fn run(&self, errand: Errand, place: &Place) -> Report {
         let (timeout, end) = (errand.timeout, errand.end);
         let (reply, report) = oneshot::channel();
         let lane = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
@@ -60,7 +62,6 @@ impl Threads {
         }
         let report = timeout_at(end + GRACE, report).await;
         let waited = place.waited;
-        drop(place);
         match report {
             Ok(Ok(mut report)) => {
                 report.delayed += waited;
@@ -75,6 +76,7 @@ impl Threads {
 }
 
 /// The right to open one session.
+#[derive(Debug)]
 pub(super) struct Place {
     _permit: tokio::sync::OwnedSemaphorePermit,
     waited: Duration,
@@ -100,14 +102,16 @@ async fn serve(mut jobs: mpsc::UnboundedReceiver<Job>) {
             let waited = handed_over.elapsed();
             let from = watchdog.now();
             let done = tokio::select! {
-                report = session::run(errand) => Some(report),
+                ended = session::run(errand) => Some(ended),
                 () = reply.closed() => None, // nobody wants to know any more
             };
-            if let Some(mut report) = done {
-                report.lost = watchdog.lost_since(from).and(waited);
-                let _ = reply.send(report);
-            }
+            let Some((mut report, standing)) = done else { return };
+            report.lost = watchdog.lost_since(from).and(waited);
+            let _ = reply.send(report);
             drop(attention);
+            if let Some(standing) = standing {
+                stand(standing).await;
+            }
         });
     }
 }

@@ -1,17 +1,23 @@
 //! The configuration: one TOML file, read whole or not at all.
 
+mod network;
+mod position;
+mod serving;
 mod table;
 mod units;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
 
+pub use network::Network;
+use position::Document;
+pub use position::Position;
+pub use serving::{AccessLog, Certificate, Limits, Listen, LogFormat, LogTo};
 pub use table::Problem;
 use table::{Problems, Table};
 
@@ -52,6 +58,8 @@ pub struct Config {
     pub cache: Cache,
     /// What clients get.
     pub limits: Limits,
+    /// What is written down about it; none: nothing.
+    pub access_log: Option<AccessLog>,
     /// The other edges of the fleet.
     pub siblings: Siblings,
     /// Whom it asks, in order.
@@ -69,28 +77,6 @@ pub struct Node {
     pub capacity: u64,
     /// For shedding and purges; without one, nobody may.
     pub token: Option<Secret>,
-}
-
-/// `[listen]`.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// Plain.
-    pub http: Vec<SocketAddr>,
-    /// TLS.
-    pub https: Vec<SocketAddr>,
-    /// Health document, metrics, shed, purge.
-    pub health: SocketAddr,
-    /// For TLS; the first is shown to those who ask for no name or an unknown one.
-    pub certificates: Vec<Certificate>,
-}
-
-/// `[[listen.certificates]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// PEM, the leaf first.
-    pub chain: PathBuf,
-    /// PEM.
-    pub key: PathBuf,
 }
 
 /// `[cache]`.
@@ -112,19 +98,6 @@ pub struct Cache {
     pub rules: Rules,
 }
 
-/// `[limits]`.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// In bit/s; none: as fast as it goes.
-    pub rate_per_client: Option<u64>,
-    /// In bytes.
-    pub rate_burst: u64,
-    /// In bit/s, at shed steps 1, 2, 3.
-    pub shed_rates: Vec<u64>,
-    /// Host patterns.
-    pub block_referers: Vec<String>,
-}
-
 /// `[siblings]`.
 #[derive(Clone, Debug)]
 pub struct Siblings {
@@ -137,6 +110,8 @@ pub struct Siblings {
 /// `[[sources]]`.
 #[derive(Clone, Debug)]
 pub struct Source {
+    /// Where its URLs stand in the file.
+    pub at: Position,
     /// For logs.
     pub name: String,
     /// How it is reached.
@@ -158,9 +133,24 @@ pub enum SourceKind {
         connect_timeout: Duration,
         /// Between signs of life.
         read_timeout: Duration,
+        /// Speaks HTTP/2 where the server does.
+        http2: bool,
+        /// Shown to servers that ask who this is.
+        identity: Option<Certificate>,
+        /// How requests of one client that cannot be cached stay at one server.
+        sticky: Option<Sticky>,
     },
     /// A bucket, which is not asked yet.
     S3,
+}
+
+/// What keeps a client at one of several servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sticky {
+    /// A cookie that this edge sets.
+    Cookie,
+    /// The client's address, of IPv6 the /64.
+    Address,
 }
 
 /// Why there is no configuration.
@@ -175,25 +165,30 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// It is no TOML.
-    #[error("{}: {message}", path.display())]
+    #[error("{}:{}:{}: {message}; {remedy}", path.display(), at.line, at.column)]
     Syntax {
         /// Which.
         path: PathBuf,
-        /// What the parser says.
+        /// Where.
+        at: Position,
+        /// What is wrong.
         message: String,
+        /// What to do.
+        remedy: String,
     },
     /// All that is wrong.
     #[error("{}", list(path, problems))]
     Problems {
         /// Which.
         path: PathBuf,
-        /// In the order in which they were found.
+        /// In the order in which they stand in the file.
         problems: Vec<Problem>,
     },
 }
 
 fn list(path: &Path, problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect::<Vec<_>>().join("\n")
+    let line = |problem: &Problem| format!("{}:{}:{}: {problem}", path.display(), problem.at.line, problem.at.column);
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Config {
@@ -213,17 +208,21 @@ impl Config {
     ///
     /// As [`Config::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
-            path: path.to_owned(),
-            message: error.to_string().trim().to_owned(),
+        let syntax = |at, message, remedy| ConfigError::Syntax { path: path.to_owned(), at, message, remedy };
+        let document = Document::parse(text).map_err(|(at, message, remedy)| syntax(at, message, remedy))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            syntax(document.value(""), error.message().to_owned(), "correct it".to_owned())
         })?;
         let problems = Problems::default();
         let folder = path.parent().unwrap_or(Path::new(""));
-        let config = read(&Table::root(&table, &problems, folder));
+        let mut config = read(&Table::root(&table, &problems, folder));
+        for (number, source) in config.sources.iter_mut().enumerate() {
+            source.at = document.value(&format!("sources[{number}].urls"));
+        }
         if problems.is_empty() {
             Ok(config)
         } else {
-            Err(ConfigError::Problems { path: path.to_owned(), problems: problems.into_vec() })
+            Err(ConfigError::Problems { path: path.to_owned(), problems: problems.placed(&document) })
         }
     }
 }
@@ -231,9 +230,10 @@ impl Config {
 fn read(root: &Table<'_>) -> Config {
     let config = Config {
         node: node(&root.table("node")),
-        listen: listen(&root.table("listen")),
+        listen: serving::listen(&root.table("listen")),
         cache: cache(&root.table("cache")),
-        limits: limits(&root.table("limits")),
+        limits: serving::limits(&root.table("limits")),
+        access_log: serving::access_log(&root.table("access_log")),
         siblings: siblings(&root.table("siblings")),
         sources: sources(root),
     };
@@ -283,49 +283,6 @@ fn is_private(table: &Table<'_>, key: &'static str, path: &Path) {
         Ok(_) => {}
         Err(error) => table.problem(key, format!("failed to read it: {error}"), "write the path of a file"),
     }
-}
-
-fn listen(table: &Table<'_>) -> Listen {
-    let certificates: Vec<Certificate> = table
-        .tables("certificates")
-        .iter()
-        .map(|one| {
-            let chain = one.required("chain_file", "fullchain.pem");
-            let key = one.required("key_file", "privkey.pem");
-            one.finish();
-            let (chain, key) =
-                (one.path("chain_file").unwrap_or(chain.into()), one.path("key_file").unwrap_or(key.into()));
-            if let Err(error) = std::fs::metadata(&chain) {
-                one.problem("chain_file", format!("failed to read it: {error}"), "write the path of a file");
-            }
-            is_private(one, "key_file", &key);
-            Certificate { chain, key }
-        })
-        .collect();
-    let addresses = |key: &'static str, default: &str| -> Vec<SocketAddr> {
-        if table.has(key) {
-            table.texts(key).iter().filter_map(|text| table.address(key, text)).collect()
-        } else {
-            let _ = table.get(key);
-            vec![default.parse().expect("defaults are addresses")]
-        }
-    };
-    let http = addresses("http", "0.0.0.0:80");
-    let wants_https = table.has("https");
-    let mut https = addresses("https", "0.0.0.0:443");
-    if certificates.is_empty() && !https.is_empty() {
-        if wants_https {
-            table.problem("https", "there is no certificate", "add [[listen.certificates]], or write https = []");
-        }
-        https.clear();
-    }
-    let health = table.text("health_listen").and_then(|text| table.address("health_listen", &text));
-    let health = health.unwrap_or_else(|| "127.0.0.1:9054".parse().expect("defaults are addresses"));
-    if table.flag("proxy_protocol", false) {
-        table.problem("proxy_protocol", "the PROXY protocol is not there yet", "write false, or leave the key out");
-    }
-    table.finish();
-    Listen { http, https, health, certificates }
 }
 
 fn cache(table: &Table<'_>) -> Cache {
@@ -378,39 +335,6 @@ fn cache(table: &Table<'_>) -> Cache {
     };
     table.finish();
     cache
-}
-
-fn limits(table: &Table<'_>) -> Limits {
-    let rate = |key, default| {
-        if table.has(key) {
-            table.quantity(key, &units::RATE)
-        } else {
-            let _ = table.get(key);
-            default
-        }
-    };
-    let rate_per_client = rate("rate_per_client", Some(40_000_000));
-    if rate_per_client == Some(0) {
-        table.problem("rate_per_client", "it must be more than 0", "write \"\" for no limit");
-    }
-    let shed_rates = if table.has("shed_rates") {
-        let texts = table.texts("shed_rates");
-        texts.into_iter().filter_map(|text| table.quantity_of("shed_rates", &text.into(), &units::RATE)).collect()
-    } else {
-        let _ = table.get("shed_rates");
-        vec![32_000_000, 26_000_000, 20_000_000]
-    };
-    if shed_rates.len() != 3 || shed_rates.contains(&0) {
-        table.problem("shed_rates", "three rates belong here", "write one for each of the steps 1, 2 and 3");
-    }
-    let limits = Limits {
-        rate_per_client,
-        rate_burst: table.size("rate_burst", 8 << 20).max(64 << 10),
-        shed_rates,
-        block_referers: table.texts("block_referers"),
-    };
-    table.finish();
-    limits
 }
 
 fn siblings(table: &Table<'_>) -> Siblings {
@@ -476,8 +400,24 @@ fn source(table: &Table<'_>) -> Source {
                 "write the path of a file, or leave it out",
             );
         }
+        let http2 = table.flag("http2", false);
+        if http2 && urls.iter().any(|url| url.scheme_str() != Some("https")) {
+            table.problem("http2", "it is negotiated in TLS, and there are URLs without", "write https:// in urls");
+        }
+        let sticky = match table.text("sticky").as_deref() {
+            None => None,
+            Some("cookie") => Some(Sticky::Cookie),
+            Some("address") => Some(Sticky::Address),
+            Some(_) => {
+                table.problem("sticky", "there is no such way", "write \"cookie\", \"address\", or leave it empty");
+                None
+            }
+        };
         SourceKind::Http {
             urls,
+            http2,
+            identity: identity(table),
+            sticky,
             host: table.has("host").then(|| plain(table, "host", "files.example.com")).filter(|host| !host.is_empty()),
             ca_file,
             connect_timeout: table.duration("connect_timeout", Duration::from_secs(4)),
@@ -486,7 +426,30 @@ fn source(table: &Table<'_>) -> Source {
     };
     let _ = table.get("host");
     table.finish();
-    Source { name, kind }
+    Source { at: Position { line: 1, column: 1 }, name, kind }
+}
+
+/// What is shown to servers that ask who this is.
+fn identity(table: &Table<'_>) -> Option<Certificate> {
+    let (chain, key) = (table.path("client_chain_file"), table.path("client_key_file"));
+    match (chain, key) {
+        (Some(chain), Some(key)) => {
+            if let Err(error) = std::fs::metadata(&chain) {
+                table.problem("client_chain_file", format!("failed to read it: {error}"), "write the path of a file");
+            }
+            is_private(table, "client_key_file", &key);
+            Some(Certificate { chain, key })
+        }
+        (Some(_), None) => {
+            table.problem("client_key_file", "it is missing", "write the path of the certificate's key");
+            None
+        }
+        (None, Some(_)) => {
+            table.problem("client_chain_file", "it is missing", "write the path of the key's certificate");
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use toml::Value;
 
+use super::position::{Document, Position};
 use super::units::{self, Quantity, nearest};
 
 /// Something wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Where it stands; of what is missing, where its table is.
+    pub at: Position,
     /// As in `cache.max_size`.
     pub key: String,
     /// As it stands there; nothing where there is nothing, or where it may be secret.
@@ -42,12 +45,23 @@ impl Problems {
             let text = value.to_string();
             if text.chars().count() > 60 { format!("{}…", text.chars().take(60).collect::<String>()) } else { text }
         });
-        let problem = Problem { key: key.to_owned(), value, message: message.into(), remedy: remedy.into() };
+        let at = Position { line: 1, column: 1 };
+        let problem = Problem { at, key: key.to_owned(), value, message: message.into(), remedy: remedy.into() };
         self.0.borrow_mut().push(problem);
     }
 
-    pub(super) fn into_vec(self) -> Vec<Problem> {
-        self.0.into_inner()
+    /// All of them, in the order in which they stand in the file.
+    pub(super) fn placed(self, document: &Document<'_>) -> Vec<Problem> {
+        let mut problems = self.0.into_inner();
+        for problem in &mut problems {
+            // What is wrong is the value, where one is shown, or else the key.
+            problem.at = match problem.value {
+                Some(_) => document.value(&problem.key),
+                None => document.key(&problem.key),
+            };
+        }
+        problems.sort_by_key(|problem| problem.at);
+        problems
     }
 
     pub(super) fn is_empty(&self) -> bool {

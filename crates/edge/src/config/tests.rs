@@ -32,6 +32,14 @@ fn the_example_is_accepted_and_its_defaults_are_the_defaults() {
     assert_eq!(format!("{:?}", least.cache), format!("{:?}", config.cache));
     assert_eq!(format!("{:?}", least.limits), format!("{:?}", config.limits));
     assert_eq!((least.listen.http, least.listen.health), (config.listen.http, config.listen.health));
+    assert_eq!((least.listen.proxies, least.listen.drain), (config.listen.proxies, config.listen.drain));
+    assert_eq!((least.access_log, config.access_log), (None, None));
+    let (SourceKind::Http { http2, identity, sticky, .. }, SourceKind::Http { http2: a, identity: b, sticky: c, .. }) =
+        (&least.sources[0].kind, &config.sources[0].kind)
+    else {
+        panic!("both are of that kind")
+    };
+    assert_eq!((http2, identity, sticky), (a, b, c));
     assert_eq!(least.listen.https, []);
 }
 
@@ -50,9 +58,9 @@ fn every_mistake_is_named_with_key_value_and_remedy() {
             "cache.slice_size = \"3MiB\": it must be a power of two from 64KiB to 64MiB; write \"1MiB\"",
         ),
         (
-            "proxy_protocol = false",
+            "proxy_protocol = false\nproxy_protocol_from = []",
             "proxy_protocol = true",
-            "listen.proxy_protocol = true: the PROXY protocol is not there yet; write false, or leave the key out",
+            "listen.proxy_protocol = true: nobody is named whose header may be believed; add proxy_protocol_from = [\"192.0.2.1\"] with the addresses of the load balancers",
         ),
         ("name = \"slice1\"", "", "node.name: it is missing; write name = \"slice1\""),
         (
@@ -75,6 +83,36 @@ fn every_mistake_is_named_with_key_value_and_remedy() {
             "min_uses = 3",
             "cache.min_uses = 3: this is not one of the possible numbers; write a whole number from 1 to 2",
         ),
+        (
+            "proxy_protocol_from = []",
+            "proxy_protocol_from = [\"192.0.2.1/24\"]",
+            "listen.proxy_protocol_from = [\"192.0.2.1/24\"]: \"192.0.2.1/24\" has bits behind its first 24; write \"192.0.2.0/24\"",
+        ),
+        (
+            "proxy_protocol_from = []",
+            "proxy_protocol_from = [\"192.0.2.0/24\"]",
+            "listen.proxy_protocol_from = [\"192.0.2.0/24\"]: the PROXY protocol is not switched on; write proxy_protocol = true as well, or leave this out",
+        ),
+        (
+            "header_timeout = \"10s\"",
+            "header_timeout = \"1ms\"",
+            "limits.header_timeout = \"1ms\": it is too short; write at least \"100ms\"",
+        ),
+        (
+            "format = \"combined\"",
+            "format = \"common\"",
+            "access_log.format = \"common\": there is no such format; write \"combined\" or \"json\"",
+        ),
+        (
+            "client_key_file = \"\"",
+            "client_key_file = \"privkey.pem\"",
+            "sources[0].client_chain_file = \"\": it is missing; write the path of the key's certificate",
+        ),
+        (
+            "sticky = \"\"",
+            "sticky = \"ip\"",
+            "sources[0].sticky = \"ip\": there is no such way; write \"cookie\", \"address\", or leave it empty",
+        ),
         ("[limits]", "[limit]", "limit: there is no such key; did you mean \"limits\"?"),
     ];
     for (right, wrong, expected) in cases {
@@ -85,6 +123,32 @@ fn every_mistake_is_named_with_key_value_and_remedy() {
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(told, [expected], "{wrong}");
     }
+}
+
+#[test]
+fn mistakes_are_told_with_their_place_in_the_order_of_the_file() {
+    let text = "[node]\nname = \"slice1\"\nfleet = \"files.example.com\"\ncapacity = \"fast\"\n[cache]\nmax_siz = \"1GB\"\n\n\
+                [[sources]]\nname = \"home\"\n\n[[sources]]\nname = \"away\"\nurls = [\n  \"https://origin.example.net\",\n  \"origin\",\n]\n";
+    let error = Config::parse(text, Path::new("edge.toml")).unwrap_err().to_string();
+    let places: Vec<&str> = error.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        ["edge.toml:4:12", "edge.toml:5:1", "edge.toml:6:1", "edge.toml:8:1", "edge.toml:13:8"],
+        "{error}"
+    );
+    let error = Config::parse("[node]\nname = slice1\n", Path::new("edge.toml")).unwrap_err().to_string();
+    assert_eq!(error, "edge.toml:2:8: a text needs quotes; write it as \"...\"");
+}
+
+#[test]
+fn an_access_log_needs_its_folder() {
+    let with_log = |file: &str| EXAMPLE.replacen("file = \"\"", &format!("file = \"{file}\""), 1);
+    assert!(parse(&with_log("access.log")).is_ok());
+    let error = parse(&with_log("nowhere/access.log")).unwrap_err().to_string();
+    assert!(error.contains("access_log.file = \"nowhere/access.log\": there is no folder "), "{error}");
+    // A configuration that is named without a folder.
+    let error = Config::parse(&with_log("access.log"), Path::new("edge.toml")).unwrap_err().to_string();
+    assert!(!error.contains("access_log"), "{error}");
 }
 
 #[test]

@@ -60,7 +60,8 @@ impl Limiter {
 }
 
 /// A network of IPv6 is one client: it has as many addresses as it likes.
-fn group(client: IpAddr) -> IpAddr {
+#[must_use]
+pub fn group(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),

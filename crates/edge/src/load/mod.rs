@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use limit::Limiter;
+pub use limit::{Limiter, group};
 use serde::Serialize;
 
 use crate::clock::Stopwatch;
@@ -23,6 +23,8 @@ const OVERLOAD_PERCENT: u64 = 95;
 #[derive(Debug)]
 pub struct Load {
     capacity: u64,
+    /// Connections that there may be; none: any number.
+    room: Option<usize>,
     started: Stopwatch,
     sent: AtomicU64,
     connections: AtomicUsize,
@@ -82,6 +84,7 @@ impl Load {
     pub fn new(capacity: u64) -> Self {
         Self {
             capacity,
+            room: None,
             started: Stopwatch::start(),
             sent: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -91,6 +94,12 @@ impl Load {
             shed: Mutex::default(),
             samples: Mutex::new(VecDeque::from([Sample::default()])),
         }
+    }
+
+    /// The same, for at most so many connections.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     /// Bytes of a body went to a client.
@@ -177,7 +186,9 @@ impl Load {
         if !any_source && figures.failures > 0 {
             return Status::Failing;
         }
-        match figures.egress.saturating_mul(100) / self.capacity.max(1) {
+        let carried = figures.egress.saturating_mul(100) / self.capacity.max(1);
+        let taken = self.room.map_or(0, |room| self.connections() as u64 * 100 / (room as u64).max(1));
+        match carried.max(taken) {
             percent if percent >= OVERLOAD_PERCENT => Status::Overload,
             percent if percent >= BUSY_PERCENT => Status::Busy,
             _ => Status::Ok,
@@ -242,6 +253,17 @@ mod tests {
             load.sample_at(seconds(second), 0);
         }
         assert_eq!(load.status(&load.figures(), true), Status::Ok);
+    }
+
+    #[test]
+    fn one_without_room_for_more_connections_is_overloaded() {
+        let load = std::sync::Arc::new(Load::new(1_000_000).with_room(20));
+        let mut taken: Vec<_> = (0..15).map(|_| load.connection()).collect();
+        assert_eq!(load.status(&load.figures(), true), Status::Ok);
+        taken.push(load.connection());
+        assert_eq!(load.status(&load.figures(), true), Status::Busy);
+        taken.extend((0..3).map(|_| load.connection()));
+        assert_eq!(load.status(&load.figures(), true), Status::Overload);
     }
 
     #[test]

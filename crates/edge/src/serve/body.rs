@@ -9,10 +9,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::relayed::Relayed;
+use super::watch::{Active, Waits};
 use super::wire::Lane;
+use crate::access_log::Entry;
 use crate::fill::{Engine, Object, Part, ReadError, Reader};
 use crate::load::{Limiter, Load};
 
@@ -40,18 +42,32 @@ pub(super) struct Meter {
     pub(super) lane: Option<Lane>,
 }
 
+/// What goes on while an answer is on its way.
+#[derive(Debug)]
+pub(super) struct Attendance {
+    /// That it is under way.
+    pub(super) _active: Active,
+    /// Whether it waits for the client.
+    pub(super) waits: Waits,
+    /// Written down when it is over.
+    pub(super) entry: Option<Box<Entry>>,
+    /// What the client was given last.
+    pub(super) given: u64,
+}
+
 /// A body.
 pub struct Outgoing {
     source: Source,
     meter: Option<Meter>,
     waiting: Option<Pin<Box<Sleep>>>,
     length: Option<u64>,
+    attendance: Option<Attendance>,
 }
 
 enum Source {
     Bytes(Option<Bytes>),
     Pieces { engine: Arc<Engine>, object: Arc<Object>, pieces: VecDeque<Piece>, state: State },
-    Incoming(Incoming),
+    Relayed(Box<Relayed>),
 }
 
 enum State {
@@ -75,17 +91,20 @@ impl Outgoing {
         let bytes = bytes.into();
         let length = Some(bytes.len() as u64);
         let source = Source::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        Self { source, meter: None, waiting: None, length }
+        Self { source, meter: None, waiting: None, length, attendance: None }
     }
 
     /// Bytes of an object.
     pub(super) fn at_hand(bytes: Bytes, meter: Meter) -> Self {
-        Self { meter: Some(meter), ..Self::bytes(bytes) }
+        let mut body = Self::bytes(bytes);
+        body.meter = Some(meter);
+        body
     }
 
-    pub(super) fn incoming(body: Incoming, meter: Meter) -> Self {
-        let length = body.size_hint().exact();
-        Self { source: Source::Incoming(body), meter: Some(meter), waiting: None, length }
+    pub(super) fn incoming(body: Relayed, meter: Meter) -> Self {
+        let length = body.length();
+        let source = Source::Relayed(Box::new(body));
+        Self { source, meter: Some(meter), waiting: None, length, attendance: None }
     }
 
     pub(super) fn pieces(
@@ -96,7 +115,16 @@ impl Outgoing {
         meter: Meter,
     ) -> Self {
         let source = Source::Pieces { engine, object, pieces, state: State::Between };
-        Self { source, meter: Some(meter), waiting: None, length }
+        Self { source, meter: Some(meter), waiting: None, length, attendance: None }
+    }
+}
+
+impl Outgoing {
+    /// The same, attended.
+    pub(super) fn attended(self, attendance: Attendance) -> Self {
+        let mut outgoing = self;
+        outgoing.attendance = Some(attendance);
+        outgoing
     }
 }
 
@@ -104,18 +132,7 @@ impl Source {
     fn poll(&mut self, context: &mut Context<'_>, lane: Option<&Lane>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Self::Incoming(body) => loop {
-                return match Pin::new(&mut *body).poll_frame(context) {
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(data) => Poll::Ready(Some(Ok(data))),
-                        // Trailers end here.
-                        Err(_) => continue,
-                    },
-                    Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
-                    Poll::Ready(None) => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                };
-            },
+            Self::Relayed(body) => body.poll(context),
             Self::Pieces { engine, object, pieces, state } => loop {
                 let result = match std::mem::replace(state, State::Between) {
                     State::Between => match pieces.pop_front() {
@@ -164,6 +181,14 @@ impl Source {
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(entry) = self.attendance.as_mut().and_then(|attendance| attendance.entry.as_mut()) {
+            entry.set_whole(self.length == Some(0));
+        }
+    }
+}
+
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
@@ -173,6 +198,9 @@ impl Body for Outgoing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(attendance) = &mut this.attendance {
+            attendance.waits.moved(std::mem::take(&mut attendance.given));
+        }
         if let Some(waiting) = &mut this.waiting {
             if waiting.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -184,6 +212,13 @@ impl Body for Outgoing {
             Poll::Ready(Some(Ok(bytes))) => {
                 let sent = bytes.len() as u64;
                 this.length = this.length.map(|length| length.saturating_sub(sent));
+                if let Some(attendance) = &mut this.attendance {
+                    attendance.given = sent;
+                    attendance.waits.wait();
+                    if let Some(entry) = &mut attendance.entry {
+                        entry.add_sent(sent);
+                    }
+                }
                 if let Some(meter) = &this.meter {
                     meter.load.add_sent(sent);
                     let take = |limiter: &Arc<Limiter>| limiter.take(meter.client, sent, meter.load.shed_step());
@@ -194,13 +229,17 @@ impl Body for Outgoing {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                // One whose length nobody knew.
+                this.length = Some(this.length.unwrap_or(0));
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.length == Some(0) && !matches!(&self.source, Source::Incoming(body) if !body.is_end_stream())
+        self.length == Some(0) && !matches!(&self.source, Source::Relayed(body) if !body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -16,7 +16,9 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{plain, text};
 use super::body::Outgoing;
+use super::connections::Connections;
 use super::handler;
+use crate::access_log::AccessLog;
 use crate::config::Secret;
 use crate::fill::Engine;
 use crate::load::Load;
@@ -36,6 +38,10 @@ pub struct Control {
     pub load: Arc<Load>,
     /// What can be purged.
     pub engine: Arc<Engine>,
+    /// What became of connections.
+    pub connections: Arc<Connections>,
+    /// What could not be written down.
+    pub access_log: Option<AccessLog>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,6 +174,8 @@ impl Control {
         let (sent, hits, misses) = self.load.totals();
         let (fetches, unanswered) = self.engine.sources.counts();
         let store = self.engine.store.numbers();
+        let connections = self.connections.counts();
+        let dropped = self.access_log.as_ref().map_or(0, AccessLog::dropped);
         let counters = [
             ("sent_bytes_total", "Bytes of bodies sent to clients.", sent),
             ("hits_total", "Requests answered from the cache.", hits),
@@ -178,11 +186,18 @@ impl Control {
             ("evicted_slices_total", "Slices given up for others.", store.evictions),
             ("damaged_slices_total", "Slices that were not what had been written.", store.damaged),
             ("failed_writes_total", "Slices that could not be stored.", store.failed_writes),
+            ("failed_accepts_total", "Connections that could not be accepted.", connections.failed_accepts),
+            ("refused_connections_total", "Connections refused before a request.", connections.refused),
+            ("idle_connections_left_total", "Connections left because nothing more was asked.", connections.idle),
+            ("slow_heads_left_total", "Connections left because a head did not come.", connections.slow_heads),
+            ("slow_bodies_left_total", "Connections left because a body went too slowly.", connections.slow_bodies),
+            ("access_log_dropped_total", "Lines of the access log that were not written.", dropped),
         ];
         let gauges = [
             ("egress_bps", "Bit/s sent in the last seconds.", self.load.figures().egress),
             ("capacity_bps", "Bit/s that the line carries.", self.load.capacity()),
             ("connections", "Clients that are connected.", self.load.connections() as u64),
+            ("connections_limit", "Clients that may be connected.", self.connections.most() as u64),
             ("shed_step", "The brownout step.", u64::from(self.load.shed_step())),
             ("cache_bytes", "Bytes on the disk.", store.bytes),
             ("cache_objects", "Objects in the cache.", store.objects),

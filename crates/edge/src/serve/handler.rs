@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
@@ -13,12 +14,22 @@ use hyper::body::{Body, Incoming};
 use super::answer::{Asked, answer, insert, plain, text};
 use super::body::{Meter, Outgoing};
 use super::control::Control;
+use super::relayed::Relayed;
+use super::upload::Uploading;
+use super::watch::Watch;
 use super::wire::Lane;
+use crate::access_log::CacheWord;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
 use crate::http::{Directives, Freshness, Rules, hops, ranges, strip_hop_by_hop};
 use crate::load::{Limiter, Load};
 use crate::source::{Ask, FetchError, Upload};
+
+/// What `Cache-Status` calls an answer that is for one client alone.
+const BYPASS: &str = "bypass";
+
+/// How long a source may be silent of which nothing else is known: the default of `read_timeout`.
+const USUAL_SILENCE: Duration = Duration::from_secs(90);
 
 /// Edges of one fleet that a request may come through.
 const MOST_HOPS: usize = 4;
@@ -75,6 +86,7 @@ impl Handler {
         client: IpAddr,
         secure: bool,
         lane: Option<Lane>,
+        watch: &Arc<Watch>,
     ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
         let Some(host) = site(&parts.uri, &parts.headers) else {
@@ -97,7 +109,7 @@ impl Handler {
             return response;
         }
         // Apart, so that a hit does not carry the room that everything else needs.
-        Box::pin(self.other(visit, body)).await
+        Box::pin(self.other(visit, body, watch)).await
     }
 
     /// Most of the time there is nothing to ask anybody.
@@ -110,7 +122,7 @@ impl Handler {
         fresh.is_fresh().then(|| self.hit(visit, &object, &fresh, Told::Hit))
     }
 
-    async fn other(&self, visit: Visit, body: Incoming) -> Response<Outgoing> {
+    async fn other(&self, visit: Visit, body: Incoming, watch: &Arc<Watch>) -> Response<Outgoing> {
         match visit.method {
             Method::GET | Method::HEAD if !body.is_end_stream() => {
                 // A body here means nothing, and whoever counts it differently can hide a request in it.
@@ -118,7 +130,7 @@ impl Handler {
             }
             Method::GET | Method::HEAD => self.read(&visit).await,
             Method::CONNECT | Method::TRACE => closing(text(StatusCode::METHOD_NOT_ALLOWED, "not here")),
-            _ => self.change(&visit, body).await,
+            _ => self.change(&visit, body, watch).await,
         }
     }
 
@@ -199,10 +211,15 @@ impl Handler {
                 self.serve(visit, &object, &fresh, told)
             }
             // It is of the whole, and without conditions.
-            Ok(Got::Pass(response)) if visit.method == Method::GET && !has_conditions(&visit.headers) => {
-                self.relay(visit, *response, Told::Passed("uri-miss"))
+            Ok(Got::Pass(response))
+                if visit.method == Method::GET
+                    && !has_conditions(&visit.headers)
+                    // It need not be from where this client belongs.
+                    && !self.engine.sources.is_sticky() =>
+            {
+                self.relay(visit, *response, None, Told::Passed("uri-miss"))
             }
-            Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, "bypass").await,
+            Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, BYPASS).await,
             Err(error) => unreachable(&error),
         }
     }
@@ -215,43 +232,66 @@ impl Handler {
 
     /// Sends a request on as it is, and its answer back.
     async fn pass(&self, visit: &Visit, why: &'static str) -> Response<Outgoing> {
-        let ask = ask(visit);
+        let mut ask = ask(visit);
+        ask.stick = (why == BYPASS).then_some(visit.client);
         match self.engine.sources.fetch(&ask, None).await {
-            Ok(fetched) => self.relay(visit, fetched.response, Told::Passed(why)),
+            Ok(fetched) => {
+                let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
+                stick(self.relay(visit, fetched.response, Some(fetched.read_timeout), Told::Passed(why)), cookie)
+            }
             Err(error) => unreachable(&error),
         }
     }
 
     /// Any other method.
-    async fn change(&self, visit: &Visit, body: Incoming) -> Response<Outgoing> {
+    async fn change(&self, visit: &Visit, body: Incoming, watch: &Arc<Watch>) -> Response<Outgoing> {
+        let mut ask = ask(visit);
+        ask.stick = Some(visit.client);
+        let mut progress = None;
         let upload: Upload = if body.is_end_stream() {
             Empty::new().map_err(|never| match never {}).boxed_unsync()
         } else {
-            body.map_err(Into::into).boxed_unsync()
+            let mut upload = Uploading::new(body, watch.body());
+            if expects_continue(&visit.headers) {
+                upload = upload.when_wanted();
+            }
+            progress = Some(upload.progress());
+            upload.boxed_unsync()
         };
-        let response = match self.engine.sources.pass(&ask(visit), upload).await {
-            Ok(response) => response,
+        let fetched = match self.engine.sources.pass(&ask, upload, progress).await {
+            Ok(fetched) => fetched,
             Err(error) => return unreachable(&error),
         };
+        let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
         let safe = matches!(visit.method, Method::OPTIONS);
-        if !safe && (response.status().is_success() || response.status().is_redirection()) {
+        let status = fetched.response.status();
+        if !safe && (status.is_success() || status.is_redirection()) {
             self.engine.purge(&name(&visit.host, &visit.target));
             // What the answer says has changed as well, if it is of the same site.
             for field in [header::LOCATION, header::CONTENT_LOCATION] {
-                if let Some(target) = response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
+                if let Some(target) = fetched.response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
                     self.engine.purge(&name(&visit.host, &target));
                 }
             }
         }
-        self.relay(visit, response, Told::Passed("method"))
+        stick(self.relay(visit, fetched.response, Some(fetched.read_timeout), Told::Passed("method")), cookie)
     }
 
-    fn relay(&self, visit: &Visit, response: Response<Incoming>, told: Told) -> Response<Outgoing> {
+    fn relay(
+        &self,
+        visit: &Visit,
+        response: Response<Incoming>,
+        patience: Option<Duration>,
+        told: Told,
+    ) -> Response<Outgoing> {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers);
-        let body =
-            if visit.method == Method::HEAD { Outgoing::empty() } else { Outgoing::incoming(body, self.meter(visit)) };
+        let body = if visit.method == Method::HEAD {
+            Outgoing::empty()
+        } else {
+            Outgoing::incoming(Relayed::new(body, patience.unwrap_or(USUAL_SILENCE)), self.meter(visit))
+        };
         self.signed(plain(parts.status, headers, body), told, None)
     }
 
@@ -274,9 +314,18 @@ impl Handler {
         if let Ok(value) = HeaderValue::from_str(&status) {
             headers.append("cache-status", value);
         }
+        let word = match told {
+            Told::Hit => "hit",
+            Told::Stale => "stale",
+            Told::Miss | Told::Stored => "miss",
+            Told::Joined => "joined",
+            Told::Revalidated => "revalidated",
+            Told::Passed(_) => "pass",
+        };
         if let Ok(value) = HeaderValue::from_str(&format!("1.1 {node}")) {
             headers.append(header::VIA, value);
         }
+        response.extensions_mut().insert(CacheWord(word));
         response
     }
 
@@ -289,6 +338,19 @@ impl Handler {
         };
         self.block_referers.iter().any(|pattern| matches_host(pattern, host))
     }
+}
+
+/// Sets the cookie that leads back to where an answer came from.
+fn stick(mut response: Response<Outgoing>, cookie: Option<HeaderValue>) -> Response<Outgoing> {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Whether a client wants to know whether its body is wanted before it sends it.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// `*.example.com` is every name below and not the name itself; everything else is meant as it is written.
@@ -346,7 +408,8 @@ fn ask(visit: &Visit) -> Ask {
     insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &client);
     let scheme = if visit.secure { "https" } else { "http" };
     insert(&mut headers, HeaderName::from_static("x-forwarded-proto"), scheme);
-    Ask { method: visit.method.clone(), target: visit.target.clone(), host: visit.host.clone(), headers }
+    let (method, target, host) = (visit.method.clone(), visit.target.clone(), visit.host.clone());
+    Ask { method, target, host, headers, stick: None }
 }
 
 const CONDITIONS: [HeaderName; 6] = [

@@ -2,38 +2,51 @@
 
 mod answer;
 mod body;
+mod connections;
 mod control;
 mod handler;
+mod proxied;
+mod relayed;
 mod tls;
+mod upload;
+mod watch;
 mod wire;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use body::Attendance;
 pub use body::Outgoing;
+pub use connections::{Connections, Counts};
 pub use control::Control;
 pub use handler::Handler;
-use http::{Request, header};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-pub use tls::{Certificates, TlsError, client_config, server_config};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+pub use tls::{Certificates, TlsError, client_config, client_config_with, server_config};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::watch as signal;
 use tokio_rustls::TlsAcceptor;
+pub(crate) use upload::Progress;
+use watch::{Gone, Patience, Watch, Watched};
 use wire::{Lane, Wire};
 
-/// To send a request's head, and for a TLS handshake.
+use crate::access_log::AccessLog;
+use crate::config::{Limits, Network};
+
+/// To send a request's head to the health listener.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is under way when the end is near may take so long.
-const DRAIN: Duration = Duration::from_secs(30);
-/// Of a request's head.
-const LARGEST_HEAD: usize = 64 << 10;
+/// After which HTTP/2 is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+/// Fields that the library has room for without asking for memory.
+const USUAL_FIELDS: usize = 100;
 
 /// A listener of the public kind.
 #[derive(Debug)]
@@ -44,16 +57,37 @@ pub struct Listener {
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
+/// How connections are dealt with, the same for all listeners.
+#[derive(Debug)]
+pub struct Manners {
+    /// How many there are.
+    pub connections: Arc<Connections>,
+    /// Those whose connections begin with a header of the PROXY protocol.
+    pub proxies: Vec<Network>,
+    /// What is under way at the end may take so long.
+    pub drain: Duration,
+    /// What clients may do.
+    pub limits: Limits,
+    /// Where answers are written down.
+    pub access_log: Option<AccessLog>,
+}
+
 /// Serves on `listener` until `end` is true, and then what is under way for a while.
-pub async fn serve(listener: Listener, handler: Arc<Handler>, mut end: watch::Receiver<bool>) {
+pub async fn serve(listener: Listener, handler: Arc<Handler>, manners: Arc<Manners>, mut end: signal::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
+    let limits = &manners.limits;
+    let (size, count) = (limits.header_size as usize, limits.header_count as usize);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(LARGEST_HEAD);
+    // How long a head may take is watched by us: there the time between two of them is another.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(size);
     // What stands in for a file must reach the wire as it is, and never be copied.
     builder.http1().writev(true);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(64 << 10).keep_alive_interval(PATIENCE * 3);
+    if count != USUAL_FIELDS {
+        builder.http1().max_headers(count);
+    }
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(limits.header_size).keep_alive_interval(PING);
     builder.http2().max_concurrent_streams(128).max_send_buf_size(512 << 10);
-    let builder = Arc::new(builder);
+    let serving = Serving { builder: Arc::new(builder), handler, manners: manners.clone(), tls: listener.tls };
     loop {
         let accepted = tokio::select! {
             accepted = listener.tcp.accept() => accepted,
@@ -63,59 +97,144 @@ pub async fn serve(listener: Listener, handler: Arc<Handler>, mut end: watch::Re
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, mostly: some come back when clients leave.
-                tracing::debug!(%error, "failed to accept");
+                manners.connections.not_accepted(&error);
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let _ = stream.set_nodelay(true);
-        let (builder, handler, tls) = (builder.clone(), handler.clone(), listener.tls.clone());
-        let watcher = graceful.watcher();
+        manners.connections.accepted();
+        // While there is none, further ones wait in the kernel's queue.
+        let room = tokio::select! {
+            room = manners.connections.room() => room,
+            _ = end.wait_for(|end| *end) => break,
+        };
+        let (serving, watcher) = (serving.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let _counted = handler.load.connection();
-            match tls {
-                None => connection(&builder, Wire::plain(stream), handler, peer, false, watcher).await,
-                Some(config) => {
-                    let handshake = TlsAcceptor::from(config).accept(stream);
-                    if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, handshake).await {
-                        connection(&builder, Wire::secure(stream), handler, peer, true, watcher).await;
-                    }
-                }
-            }
+            let _room = room;
+            serving.stream(stream, plain_address(peer.ip()), watcher).await;
         });
     }
-    drop(listener);
+    drop(listener.tcp);
     // Clients that never read would keep it for ever.
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    let _ = tokio::time::timeout(manners.drain, graceful.shutdown()).await;
 }
 
-async fn connection(
-    builder: &auto::Builder<TokioExecutor>,
-    wire: Wire,
+/// What a connection needs.
+#[derive(Clone)]
+struct Serving {
+    builder: Arc<auto::Builder<TokioExecutor>>,
     handler: Arc<Handler>,
-    peer: SocketAddr,
-    secure: bool,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
-    let client = plain_address(peer.ip());
-    let lane = wire.lane();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (handler, lane) = (handler.clone(), lane.clone());
-        async move {
-            let version = request.version();
-            // The streams of HTTP/2 share a connection, and their bytes are cut into frames.
-            let lane: Option<Lane> = (version <= http::Version::HTTP_11).then_some(lane);
-            let mut response = handler.handle(request, client, secure, lane).await;
-            if version == http::Version::HTTP_2 {
-                // Of HTTP/1.1 only.
-                response.headers_mut().remove(header::CONNECTION);
+    manners: Arc<Manners>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Serving {
+    async fn stream(self, mut stream: TcpStream, peer: IpAddr, watcher: Watcher) {
+        let _ = stream.set_nodelay(true);
+        let _counted = self.handler.load.connection();
+        let connections = &self.manners.connections;
+        let patience = self.manners.limits.header_timeout;
+        let mut client = peer;
+        if self.manners.proxies.iter().any(|network| network.contains(peer)) {
+            match tokio::time::timeout(patience, proxied::read_header(&mut stream)).await {
+                Ok(Ok(address)) => client = address.map_or(peer, |address| plain_address(address.ip())),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, %peer, "a connection is refused");
+                    return connections.refuse();
+                }
+                Err(_) => return connections.leave(Gone::SlowHead),
             }
-            Ok::<_, Infallible>(response)
         }
-    });
-    let connection = builder.serve_connection(TokioIo::new(wire), service);
-    // How a client's connection ends is the client's matter.
-    let _ = watcher.watch(connection.into_owned()).await;
+        let is_sibling = self.handler.siblings.contains(&client);
+        let _of_client = match connections.of(client) {
+            Some(guard) => Some(guard),
+            None if is_sibling => None,
+            None => {
+                connections.refuse();
+                // A handshake would cost more than the client is owed.
+                if self.tls.is_none() {
+                    let _ = tokio::time::timeout(patience, connections::turn_away(stream)).await;
+                }
+                return;
+            }
+        };
+        match self.tls.clone() {
+            None => self.connection(Wire::plain(stream), client, false, watcher).await,
+            Some(config) => {
+                let handshake = TlsAcceptor::from(config).accept(stream);
+                match tokio::time::timeout(patience, handshake).await {
+                    Ok(Ok(stream)) => self.connection(Wire::secure(stream), client, true, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%error, %client, "a handshake failed"),
+                    Err(_) => connections.leave(Gone::SlowHead),
+                }
+            }
+        }
+    }
+
+    async fn connection(self, wire: Wire, client: IpAddr, secure: bool, watcher: Watcher) {
+        let Self { builder, handler, manners, .. } = self;
+        let limits = &manners.limits;
+        let watch = Watch::new(Patience {
+            head: limits.header_timeout,
+            idle: limits.idle_timeout,
+            pace: limits.min_pace.map(|pace| (pace / 8).max(1)),
+            window: limits.pace_window,
+        });
+        let lane = wire.lane();
+        let stream = Watched { stream: wire, watch: watch.clone() };
+        let visitor =
+            Arc::new(Visitor { handler, manners: manners.clone(), watch: watch.clone(), lane, client, secure });
+        let service = service_fn(move |request| {
+            let visitor = visitor.clone();
+            async move { Ok::<_, Infallible>(visitor.answer(request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            // How a client's connection ends is the client's matter.
+            _ = watcher.watch(connection.into_owned()) => {}
+            gone = watch.until_gone() => {
+                tracing::debug!(?gone, %client, "a client is left");
+                manners.connections.leave(gone);
+            }
+        }
+    }
+}
+
+/// Whoever is at the other end of a connection.
+struct Visitor {
+    handler: Arc<Handler>,
+    manners: Arc<Manners>,
+    watch: Arc<Watch>,
+    lane: Lane,
+    client: IpAddr,
+    secure: bool,
+}
+
+impl Visitor {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Outgoing> {
+        let is_http2 = request.version() == http::Version::HTTP_2;
+        let active = self.watch.request(is_http2);
+        let log = self.manners.access_log.as_ref();
+        let mut entry = log.map(|log| log.entry(&request, self.client, self.secure));
+        let mut response = if request.headers().len() > self.manners.limits.header_count as usize {
+            answer::text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "there are too many fields")
+        } else {
+            // The streams of HTTP/2 share a connection, and their bytes are cut into frames.
+            let lane = (!is_http2).then(|| self.lane.clone());
+            self.handler.handle(request, self.client, self.secure, lane, &self.watch).await
+        };
+        if is_http2 {
+            // Of HTTP/1.1 only.
+            response.headers_mut().remove(header::CONNECTION);
+        } else if self.manners.connections.is_tight() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(entry) = &mut entry {
+            entry.set_answer(&response);
+        }
+        let waits = self.watch.body();
+        response.map(|body| body.attended(Attendance { _active: active, waits, entry, given: 0 }))
+    }
 }
 
 fn plain_address(address: IpAddr) -> IpAddr {
@@ -134,7 +253,7 @@ fn plain_address(address: IpAddr) -> IpAddr {
 pub fn serve_health(
     listener: std::net::TcpListener,
     control: Arc<Control>,
-    mut end: watch::Receiver<bool>,
+    mut end: signal::Receiver<bool>,
 ) -> io::Result<std::thread::JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

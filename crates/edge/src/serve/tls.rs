@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
-use rustls::client::verify_server_name;
+use rustls::client::{ResolvesClientCert, verify_server_name};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::config::Certificate;
 
@@ -68,6 +68,18 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// Shown to sources, whoever they trust: it is the one that there is.
+impl ResolvesClientCert for Certificates {
+    fn resolve(&self, _authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let keys = self.keys.read().expect("no thread panics while it holds this");
+        keys.first().filter(|key| key.key.choose_scheme(schemes).is_some()).cloned()
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 fn read_pair(files: &Certificate) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = CertificateDer::pem_file_iter(&files.chain)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -108,6 +120,22 @@ pub fn server_config(certificates: Arc<Certificates>) -> Arc<ServerConfig> {
 ///
 /// Never: the versions are the provider's own.
 pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    client_config_with(ca_file, None)
+}
+
+/// The same, showing a certificate to those who ask for one.
+///
+/// # Errors
+///
+/// As [`client_config`].
+///
+/// # Panics
+///
+/// Never: the versions are the provider's own.
+pub fn client_config_with(
+    ca_file: Option<&Path>,
+    identity: Option<Arc<Certificates>>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(path) => {
@@ -124,10 +152,13 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has the usual versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity),
+        None => builder.with_no_client_auth(),
+    };
     Ok(Arc::new(config))
 }

@@ -28,9 +28,9 @@ impl Numbers {
     }
 }
 
-struct Program {
-    process: Guard,
-    at: SocketAddr,
+pub(crate) struct Program {
+    pub(crate) process: Guard,
+    pub(crate) at: SocketAddr,
 }
 
 impl Program {
@@ -134,6 +134,9 @@ async fn the_program_checks_tells_how_it_is_and_ends_when_it_is_told() {
     let checked = run("check");
     assert_eq!(checked.status.code(), Some(2));
     let told = String::from_utf8(checked.stderr).unwrap();
-    assert!(told.contains("edge.toml: cache.max_siez: there is no such key; did you mean \"max_size\"?"), "{told}");
+    assert!(
+        told.contains("edge.toml:13:1: cache.max_siez: there is no such key; did you mean \"max_size\"?"),
+        "{told}"
+    );
     assert!(!told.contains(TOKEN));
 }

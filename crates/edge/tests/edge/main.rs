@@ -5,12 +5,19 @@
 mod caching;
 mod client;
 mod control;
+mod examples;
 mod filling;
 mod fleet;
 mod killed;
+mod limits;
+mod log;
+mod loops;
 mod model;
 mod origin;
+mod proxied;
 mod sent;
+mod sources;
+mod stopping;
 mod wire;
 
 use std::net::SocketAddr;
@@ -29,11 +36,9 @@ const MIB: u64 = 1 << 20;
 fn configuration(folder: &Path, node: &str, urls: &[&str], more: &str) -> String {
     std::fs::write(folder.join("token"), TOKEN).unwrap();
     std::fs::set_permissions(folder.join("token"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    let mut text = format!(
-        "[node]\nname = \"{node}\"\nfleet = \"fleet.example\"\ntoken_file = \"token\"\n\
-         [limits]\nrate_per_client = \"\"\n"
-    );
+    let mut text = format!("[node]\nname = \"{node}\"\nfleet = \"fleet.example\"\ntoken_file = \"token\"\n");
     for (section, line) in [
+        ("limits", "rate_per_client = \"\"\n"),
         ("listen", "http = [\"127.0.0.1:0\"]\nhealth_listen = \"127.0.0.1:0\"\n"),
         ("cache", "directory = \"cache\"\nmin_free = \"0B\"\nmax_size = \"1GB\"\n"),
     ] {

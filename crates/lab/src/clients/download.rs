@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::ClientsConfig;
+use crate::node::SHED_HEADER;
 use crate::tls::Authority;
 
 /// What is fetched, and how.
@@ -42,8 +43,9 @@ impl Fetch {
         })
     }
 
-    /// Fetches all of it. What is short, or no good answer, is an error.
-    pub(super) async fn from(&self, address: IpAddr) -> io::Result<()> {
+    /// Fetches all of it, and returns how much that is: less than was asked for only where the node says that it gives less.
+    /// What is short, or no good answer, is an error.
+    pub(super) async fn from(&self, address: IpAddr) -> io::Result<usize> {
         let stream = TcpStream::connect(SocketAddr::new(address, self.port)).await?;
         stream.set_nodelay(true)?;
         let mut tls = self.connector.connect(self.name.clone(), stream).await?;
@@ -51,10 +53,13 @@ impl Fetch {
         tls.flush().await?;
         let mut answer = Vec::with_capacity(self.bytes + 512);
         tls.read_to_end(&mut answer).await?;
-        let body = answer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| answer.len() - at - 4);
-        if answer.starts_with(b"HTTP/1.1 200 ") && body == Some(self.bytes) {
-            return Ok(());
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let head = String::from_utf8_lossy(&answer[..end.unwrap_or(0)]);
+        let percent = head.lines().find_map(|line| line.strip_prefix(SHED_HEADER)?.strip_prefix(": ")?.parse().ok());
+        let (body, whole) = (end.map(|at| answer.len() - at - 4), self.bytes * percent.unwrap_or(100) / 100);
+        if head.starts_with("HTTP/1.1 200 ") && body == Some(whole) {
+            return Ok(whole);
         }
-        Err(io::Error::other(format!("{:?} bytes of body, where {} were asked for", body, self.bytes)))
+        Err(io::Error::other(format!("{body:?} bytes of body, where {whole} were to be had")))
     }
 }

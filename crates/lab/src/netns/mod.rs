@@ -13,6 +13,7 @@
 
 mod firewall;
 mod narrow;
+mod segment;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,6 +29,7 @@ use rustix::process::Signal;
 use self::firewall::Hook;
 pub use self::firewall::{Firewall, Traffic};
 pub use self::narrow::{Narrow, NoNarrow, can_narrow};
+pub use self::segment::Segment;
 use crate::process::{self, Guard, is_root, wait_until, which};
 
 /// Names of our namespaces begin so; the id of the process that made them follows.

@@ -6,16 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::HandshakeKind;
+use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-use super::{Acceptors, Mode, REMEMBERED, Request, Shared, Stage, until_closed};
+use super::{Acceptors, Health, Mode, REMEMBERED, Request, SHED_HEADER, SHED_STEPS, Shared, Stage, until_closed};
 
 /// A request's head, at most.
 const HEAD_LIMIT: usize = 16 * 1024;
 
 /// A body that was asked for by its length, at most.
 const BODY_LIMIT: usize = 16 << 20;
+
+/// What is kept of a request's body, at most.
+const BODY_KEPT: usize = 1024;
 
 /// How long a client may take over a request; what is left open longer is closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -139,8 +144,9 @@ async fn respond<S: AsyncWrite + Unpin>(
         }
         Mode::Slow(time) => {
             tokio::time::sleep(*time).await;
-            let (status, kind, body) = page(request, shared);
-            send(status, &[("Content-Type", kind)], &body).await
+            let (status, headers, body) = page(request, shared);
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            send(status, &headers, &body).await
         }
         // The others differ before the request, and Refuse and Reset never come to one.
         Mode::Healthy
@@ -150,35 +156,67 @@ async fn respond<S: AsyncWrite + Unpin>(
         | Mode::Refuse
         | Mode::Reset
         | Mode::Hang(Stage::Tls) => {
-            let (status, kind, body) = page(request, shared);
-            send(status, &[("Content-Type", kind)], &body).await
+            let (status, headers, body) = page(request, shared);
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            send(status, &headers, &body).await
         }
     }
 }
 
+/// Status, headers and body.
+type Page = (u16, Vec<(&'static str, String)>, Vec<u8>);
+
 /// What a healthy node has at this path.
-fn page(request: &Request, shared: &Shared) -> (u16, &'static str, Vec<u8>) {
-    if !["GET", "HEAD"].contains(&request.method.as_str()) {
-        return (405, "text/plain", b"only GET and HEAD\n".to_vec());
-    }
-    let path = request.target.split('?').next().unwrap_or_default();
-    if let Some(length) = path.strip_prefix("/bytes/").and_then(|length| length.parse().ok()) {
-        return (200, "application/octet-stream", vec![b'.'; usize::min(length, BODY_LIMIT)]);
-    }
-    if path != "/.witness/health" {
-        return (200, "text/plain", format!("{} at your service\n", shared.name).into_bytes());
-    }
-    let health = shared.state().health.clone();
-    let may_see_all = match &shared.token {
+fn page(request: &Request, shared: &Shared) -> Page {
+    let plain = |status: u16, text: &str| (status, kind("text/plain"), text.as_bytes().to_vec());
+    let is_trusted = match &shared.token {
         None => true,
         Some(token) => request.headers.get("authorization").and_then(|v| v.strip_prefix("Bearer ")) == Some(token),
     };
-    let document = if may_see_all {
+    let path = request.target.split('?').next().unwrap_or_default();
+    if request.method == "PUT" && path == "/.witness/shed" {
+        return match serde_json::from_slice(&request.body) {
+            _ if !is_trusted => plain(403, "not with this token\n"),
+            Ok(Shed { step, for_s }) if usize::from(step) < SHED_STEPS.len() => {
+                shared.state().shed = Some((step, Instant::now() + Duration::from_secs(for_s)));
+                (204, Vec::new(), Vec::new())
+            }
+            Ok(_) | Err(_) => plain(400, "no step and time\n"),
+        };
+    }
+    if !["GET", "HEAD"].contains(&request.method.as_str()) {
+        return plain(405, "only GET and HEAD\n");
+    }
+    let step = shared.state().shed_step();
+    if let Some(length) = path.strip_prefix("/bytes/").and_then(|length| length.parse().ok()) {
+        let percent = SHED_STEPS[usize::from(step)];
+        let mut headers = kind("application/octet-stream");
+        if percent < 100 {
+            headers.push((SHED_HEADER, percent.to_string()));
+        }
+        return (200, headers, vec![b'.'; usize::min(length, BODY_LIMIT) * percent / 100]);
+    }
+    if path != "/.witness/health" {
+        return plain(200, &format!("{} at your service\n", shared.name));
+    }
+    let health = Health { shed_step: step, ..shared.state().health.clone() };
+    let document = if is_trusted {
         serde_json::to_vec(&health)
     } else {
         serde_json::to_vec(&BTreeMap::from([("status", &health.status)]))
     };
-    (200, "application/json", document.expect("texts and finite numbers always become JSON"))
+    (200, kind("application/json"), document.expect("texts and finite numbers always become JSON"))
+}
+
+/// An order to shed load.
+#[derive(Deserialize)]
+struct Shed {
+    step: u8,
+    for_s: u64,
+}
+
+fn kind(kind: &str) -> Vec<(&'static str, String)> {
+    vec![("Content-Type", kind.to_owned())]
 }
 
 /// The next request, or `None` when the client has closed.
@@ -206,8 +244,11 @@ async fn read_request<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let mut left: usize = headers.get("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let mut body = Vec::new();
     while left > 0 {
         let here = left.min(buffer.len());
+        let kept = here.min(BODY_KEPT - body.len());
+        body.extend_from_slice(&buffer[..kept]);
         buffer.drain(..here);
         left -= here;
         if left > 0 && stream.read_buf(buffer).await? == 0 {
@@ -220,6 +261,7 @@ async fn read_request<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>
         headers,
         sni: None,
         tls_version: String::new(),
+        body,
     }))
 }
 

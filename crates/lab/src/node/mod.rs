@@ -1,7 +1,8 @@
 //! A toy HTTPS node that can be broken, in one of many ways, while it runs.
 //!
 //! It answers `/.witness/health` with the health document of a witness-edge, `/bytes/100000` with a body of that length
-//! and everything else with a small text. It is no web server: one request is read at a time, bodies of requests are passed over, HTTP/2 is not spoken.
+//! and everything else with a small text. `PUT /.witness/shed` has it give less of a body, as an edge gives less speed.
+//! It is no web server: one request is read at a time, other bodies of requests are passed over, HTTP/2 is not spoken.
 
 mod http;
 mod mode;
@@ -20,11 +21,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 pub use self::mode::{Answer, BadMode, Mode, SshMode, Stage};
 use crate::tls::{Flaw, Identity, Leaf, TlsError};
 use crate::worker::Worker;
+
+/// The header by which a node that sheds load says how many percent of a body it gives.
+pub const SHED_HEADER: &str = "X-Shed-Percent";
+
+/// What clients get at each step of shedding, percent.
+const SHED_STEPS: [usize; 4] = [100, 80, 65, 50];
 
 /// How many of the last requests are remembered.
 const REMEMBERED: usize = 256;
@@ -129,6 +137,8 @@ pub struct Request {
     pub sni: Option<String>,
     /// As `TLSv1_3`.
     pub tls_version: String,
+    /// Its beginning.
+    pub body: Vec<u8>,
 }
 
 /// A running node; dropping it frees its ports and ends its connections.
@@ -153,7 +163,15 @@ struct State {
     mode: Mode,
     ssh_mode: SshMode,
     health: Health,
+    /// The step of shedding load, and until when.
+    shed: Option<(u8, Instant)>,
     seen: Seen,
+}
+
+impl State {
+    fn shed_step(&self) -> u8 {
+        self.shed.filter(|(_, until)| Instant::now() < *until).map_or(0, |(step, _)| step)
+    }
 }
 
 impl Shared {
@@ -190,6 +208,7 @@ impl Node {
                 mode: Mode::Healthy,
                 ssh_mode: SshMode::Banner,
                 health: Health::of(&config.name),
+                shed: None,
                 seen: Seen::default(),
             }),
             name: config.name,

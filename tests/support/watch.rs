@@ -1,5 +1,7 @@
 //! The program under test, and what it says of itself.
 
+#![allow(dead_code, reason = "each suite that includes this file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use serde_json::Value;
 use witness_lab::netns::Network;
 use witness_lab::process::Guard;
 
-use crate::world::patiently;
+use crate::net::patiently;
 
 /// The program itself.
 pub(crate) const WITNESS: &str = env!("CARGO_BIN_EXE_witness");
@@ -36,6 +38,8 @@ impl Watch {
         let log = File::options().create(true).append(true).open(config.with_extension("log")).unwrap();
         let mut command = network.command("witness", WITNESS).unwrap();
         command.arg("--config").arg(&config).arg("run");
+        // What relays answer is worth a line in a log that is looked at only when something is wrong.
+        command.env("WITNESS_LOG", "off,witness=info,witness::relay=debug");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self { config, daemon: Some(Guard::start(&mut command).unwrap()) }
     }

@@ -1,0 +1,108 @@
+//! Why an upload is not taken.
+
+use http::StatusCode;
+
+use super::multipart::FormError;
+use crate::db::DbError;
+use crate::store::StoreError;
+
+/// Why an upload is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no file in it.
+    NoFile,
+    /// There is a place for one in it, and it is empty.
+    EmptyField,
+    /// It broke off.
+    Partial,
+    /// It came too slowly.
+    Slow,
+    /// It is larger than what is taken.
+    TooLarge,
+    /// It is no form, or one that goes too far.
+    Form(FormError),
+    /// It asks for something that is not possible.
+    Wish(&'static str),
+    /// There are too many files in it.
+    TooManyFiles,
+    /// What it is, or is called, is not taken.
+    Blocked(String),
+    /// Nobody may upload this.
+    Banned,
+    /// This method is not for this path.
+    Method,
+    /// There is no room for it.
+    Full,
+    /// Another origin takes uploads, not this one.
+    Elsewhere,
+    /// It could not be stored.
+    Failed(String),
+}
+
+impl Refusal {
+    /// The HTTP status, which is Pomf's `errorcode`, too.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoFile | Self::EmptyField | Self::Partial | Self::Form(_) | Self::Wish(_) => StatusCode::BAD_REQUEST,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge | Self::TooManyFiles => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Blocked(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Banned => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Full => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Elsewhere => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What clients show; Pomf's own words where it has some.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match self {
+            Self::NoFile => "No input file(s)".to_owned(),
+            Self::EmptyField => "No file was uploaded".to_owned(),
+            Self::Partial => "The uploaded file was only partially uploaded".to_owned(),
+            Self::Slow => "The upload was too slow".to_owned(),
+            Self::TooLarge => "The uploaded file is too large".to_owned(),
+            Self::Form(error) => error.to_string(),
+            Self::Wish(what) => (*what).to_owned(),
+            Self::TooManyFiles => "Too many files".to_owned(),
+            Self::Blocked(_) => "Filetype not allowed.".to_owned(),
+            Self::Banned => "File blacklisted.".to_owned(),
+            Self::Method => "Another method is needed".to_owned(),
+            Self::Full => "There is no room for this file".to_owned(),
+            Self::Elsewhere => "This server takes no files now".to_owned(),
+            Self::Failed(_) => "The file could not be stored".to_owned(),
+        }
+    }
+}
+
+impl From<FormError> for Refusal {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::Early => Self::Partial,
+            FormError::Boundary => Self::NoFile,
+            FormError::TooMany(_) | FormError::TooLong(_) => Self::Form(error),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::Used(_) | StoreError::Io { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Full => Self::Full,
+            DbError::Elsewhere => Self::Elsewhere,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
