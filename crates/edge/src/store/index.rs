@@ -12,8 +12,9 @@ const PRESENT: u8 = 1;
 const WANTED: u8 = 0b0110;
 const MAIN: u8 = 0b1000;
 
-/// What is new has this part of the room, and what was wanted again the rest.
-const SMALL_SHARE: u64 = 20;
+/// What is new has this part of the room, and what was wanted again the rest. It is less than usual because what comes
+/// into a fuller cache was asked for before already.
+const SMALL_SHARE: u64 = 40;
 /// How full the cache must be before objects have to be asked for more than once.
 const CHOOSY_PERCENT: u64 = 70;
 
