@@ -251,9 +251,8 @@ async fn a_sibling_that_is_not_well_is_not_asked() {
     let mut edges = fleet.edges.into_iter();
     let (first, second) = (edges.next().unwrap(), edges.next().unwrap());
     let stopping = tokio::spawn(second.stop());
-    let noticed = wait_until_async(Duration::from_secs(30), async || {
-        first.engine().owner_of(&name(theirs[0]), 0).is_none()
-    });
+    let noticed =
+        wait_until_async(Duration::from_secs(30), async || first.engine().owner_of(&name(theirs[0]), 0).is_none());
     assert!(noticed.await);
     for number in &theirs {
         assert_eq!(get(at, &format!("/1000/{number}"), &[]).await.status, 200);
