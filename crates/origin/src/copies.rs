@@ -164,6 +164,9 @@ impl Copies {
         if self.db.read(standing::read).await?.role != Role::Writes {
             return Ok(());
         }
+        if let (Some(tier), None) = (&self.tier, &self.config.backup.directory) {
+            marker::check(tier.bucket(), &self.db).await?;
+        }
         let (config, now) = (&self.config, clock::now());
         let (database, scratch) = (config.store.directory.join("meta.db"), scratch(config));
         let taken = take(&database, &scratch, &self.vault, &config.backup, Wanted::ByPolicy, false, now).await?;

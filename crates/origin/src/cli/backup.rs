@@ -23,6 +23,7 @@ use crate::copies::scratch;
 use crate::db::Db;
 use crate::model::Time;
 use crate::tier::bucket::{Bucket, Scratch};
+use crate::tier::marker;
 
 /// For another process to end its backup.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -156,6 +157,15 @@ async fn make(config: &Config, vault: &Vault, full: bool, incremental: bool, dry
         _ => Wanted::ByPolicy,
     };
     let path = database(config)?;
+    if let (Some(tier), None, false) = (&config.tier, &config.backup.directory, dry) {
+        let db = Db::open(&path)?;
+        let checked = match Bucket::open(&tier.place) {
+            Ok(bucket) => marker::check(&bucket, &db).await,
+            Err(error) => Err(error),
+        };
+        let _ = tokio::task::spawn_blocking(move || db.close()).await;
+        checked.map_err(|error| failed(&error))?;
+    }
     let waiting = Stopwatch::start();
     let taken = loop {
         let scratch = scratch(config);

@@ -248,6 +248,9 @@ async fn a_directory_where_another_should_be_mounted_is_no_tier() {
     let folder = scene.folder.path().to_owned();
     let first = upload(scene.at(), "a.bin", &bytes(12, 5000)).await;
     becomes(scene.origin.db(), sha256(&first), "both").await;
+    // Its first backup is there, so that nothing is under way any more.
+    let first_backup = async || folder.join("tier/meta/full").is_dir() && scene.files("scratch").len() == 1;
+    assert!(wait_until_async(LIMIT, first_backup).await);
     // The disk goes, and its mount point is there.
     std::fs::rename(folder.join("tier"), folder.join("away")).unwrap();
     std::fs::create_dir(folder.join("tier")).unwrap();
