@@ -78,7 +78,7 @@ async fn every_byte_is_right_on_both_kinds_of_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_slowly_gets_what_was_begun_while_the_cache_needs_the_room() {
-    let more = "[cache]\ndirectory = \"cache\"\nmax_size = \"12MiB\"\nmin_free = \"0B\"\nmin_uses = 1\n";
+    let more = "[cache]\ndirectory = \"cache\"\nmax_size = \"16MiB\"\nmin_free = \"0B\"\nmin_uses = 1\n";
     let scene = Scene::with(more).await;
     let size = 8 * MIB;
     let target = format!("/{size}/a");
