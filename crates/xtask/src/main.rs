@@ -21,6 +21,9 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   overload-test
           four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root;
           ARGUMENTS pick tests by name
+  origin-clients
+          clients that other people wrote (curl, wget, HTTPie, requests, node, tuspy, tus-js-client) and clamd against
+          the origin; the clients come from PyPI and npm. ARGUMENTS pick tests by name
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         "demo" => suites::demo(&machine, &arguments),
         "test" => suites::test(&machine, &arguments),
         "overload-test" => suites::overload_test(&machine, &arguments),
+        "origin-clients" => suites::origin_clients(&machine, &arguments),
         "ci" => {
             let with_deny = flag("--with-deny");
             ci::everything(&machine, with_deny, &arguments)
