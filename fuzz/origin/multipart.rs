@@ -32,7 +32,7 @@ fn read(bytes: &[u8], piece: usize) -> Vec<(String, Option<Vec<u8>>, Vec<u8>, bo
     }
 }
 
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let (&first, form) = bytes.split_first().unwrap_or((&0, &[]));
     let (whole, pieces) = (read(form, usize::MAX), read(form, usize::from(first % 17) + 1));
     // Where it is refused, the last part may have come in more or in less.

@@ -3,7 +3,7 @@
 use witness_origin::model::{Name, NameMaker};
 use witness_origin::rules::{clean, extensions};
 
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let original = clean(bytes);
     assert!(!original.chars().any(char::is_control), "{original:?}");
     assert!(!original.contains(['/', '\\']), "{original:?}");

@@ -27,7 +27,7 @@ fn strip(kind: &str, bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(kept)
 }
 
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     for kind in KINDS {
         if let Ok(kept) = strip(kind, bytes) {
             assert!(kept.len() <= bytes.len() + 64);

@@ -4,9 +4,10 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use witness_origin::upload::tus::protocol;
 
-const NAMES: [&str; 5] = ["upload-length", "upload-defer-length", "upload-offset", "upload-checksum", "upload-metadata"];
+const NAMES: [&str; 5] =
+    ["upload-length", "upload-defer-length", "upload-offset", "upload-checksum", "upload-metadata"];
 
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some((name, value)) = line.split_first() else { continue };
@@ -19,7 +20,10 @@ pub fn run(bytes: &[u8]) {
     }
     if let Ok(offset) = protocol::offset(&headers) {
         let told = headers.get("upload-offset").map(HeaderValue::as_bytes).unwrap_or_default();
-        assert_eq!(told.iter().skip_while(|byte| **byte == b'0').count(), if offset == 0 { 0 } else { offset.to_string().len() });
+        assert_eq!(
+            told.iter().skip_while(|byte| **byte == b'0').count(),
+            if offset == 0 { 0 } else { offset.to_string().len() }
+        );
     }
     if let Ok(Some(checksum)) = protocol::checksum(&headers) {
         assert!(matches!(checksum.digest.len(), 20 | 32));

@@ -112,7 +112,8 @@ impl Refusal {
     pub fn is_for_good(&self) -> bool {
         match self {
             Self::Blocked(_) | Self::Banned | Self::Infected(_) | Self::Unstrippable(_) | Self::TooLarge => true,
-            Self::NoFile
+            Self::Elsewhere
+            | Self::NoFile
             | Self::EmptyField
             | Self::Partial
             | Self::Slow

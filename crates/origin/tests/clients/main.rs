@@ -95,7 +95,8 @@ fn clients_that_send_forms() {
     let form = scene.folder.path().join("form");
     let head = b"--b\r\nContent-Disposition: form-data; name=\"files[]\"; filename=\"a.bin\"\r\n\r\n";
     std::fs::write(&form, [head.as_slice(), &content, b"\r\n--b--\r\n"].concat()).unwrap();
-    let posts = [format!("--post-file={}", form.display()), "--header=Content-Type: multipart/form-data; boundary=b".into()];
+    let posts =
+        [format!("--post-file={}", form.display()), "--header=Content-Type: multipart/form-data; boundary=b".into()];
     scene.check(&says(Command::new("wget").args(["-q", "-O", "-"]).args(&posts).arg(&url)), &content);
     let http = clients().join("python/bin/http");
     let told = says(Command::new(http).args(["--ignore-stdin", "--body", "--form", &url, &format!("files[]@{file}")]));
@@ -137,7 +138,8 @@ fn clients_that_send_parts() {
     let told = says(node(script).args([&url, file]));
     assert_eq!(told.lines().count(), 3, "{told}");
     for line in told.lines() {
-        let told = if line.contains("/resumable/") { says(Command::new("curl").args(["-sS", line])) } else { line.into() };
+        let told =
+            if line.contains("/resumable/") { says(Command::new("curl").args(["-sS", line])) } else { line.into() };
         scene.check(&told, &content);
     }
 }
@@ -147,7 +149,8 @@ fn clients_that_send_parts() {
 fn clamd_finds_what_it_should() {
     let folder = tempfile::tempdir().unwrap();
     // The smallest database there is: one signature, by its MD5 and length.
-    std::fs::write(folder.path().join("own.hdb"), "44d88612fea8a8f36de82e1278abb02f:68:Eicar-Test-Signature\n").unwrap();
+    std::fs::write(folder.path().join("own.hdb"), "44d88612fea8a8f36de82e1278abb02f:68:Eicar-Test-Signature\n")
+        .unwrap();
     let socket = folder.path().join("clamd.ctl");
     let config = folder.path().join("clamd.conf");
     let text = format!(

@@ -216,6 +216,9 @@ impl Tus {
         begun: &mut bool,
         client: IpAddr,
     ) -> Result<Response<Outgoing>, Fault> {
+        if !self.publisher.gate.is_open() {
+            return Err(Refusal::Elsewhere.into());
+        }
         let length = protocol::length(&parts.headers)?;
         let (metadata, pairs) = protocol::metadata(&parts.headers)?;
         let checksum = protocol::checksum(&parts.headers)?;
