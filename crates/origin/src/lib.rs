@@ -3,7 +3,9 @@
 //! ```text
 //!   serve   pages   admin     listeners, routes, answers
 //!     │
-//!   upload                    multipart in, receipts out
+//!   upload                    multipart and tus in, receipts out
+//!     │
+//!   limits  screen  purge     who may do how much; what is taken out and found; who is told
 //!     │
 //!   rules                     may this be accepted?  pure
 //!     │
@@ -24,11 +26,14 @@ pub mod crash;
 pub mod db;
 pub mod follow;
 pub mod janitor;
+pub mod limits;
 pub mod metrics;
 pub mod model;
 pub mod origin;
 pub mod pages;
+pub mod purge;
 pub mod rules;
+pub mod screen;
 pub mod serve;
 pub mod store;
 pub mod tier;

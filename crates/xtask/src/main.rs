@@ -24,6 +24,9 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   edge-kill [--seeds N] [--first N]
           kills the edge in the middle of fills, evictions and index writes, and looks at every byte it serves
           afterwards: 1000 times unless told otherwise, half a second each
+  origin-clients
+          clients that other people wrote (curl, wget, HTTPie, requests, node, tuspy, tus-js-client) and clamd against
+          the origin; the clients come from PyPI and npm. ARGUMENTS pick tests by name
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         "test" => suites::test(&machine, &arguments),
         "overload-test" => suites::overload_test(&machine, &arguments),
         "edge-kill" => suites::edge_kill(&machine, &arguments),
+        "origin-clients" => suites::origin_clients(&machine, &arguments),
         "ci" => {
             let with_deny = flag("--with-deny");
             ci::everything(&machine, with_deny, &arguments)

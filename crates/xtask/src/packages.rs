@@ -26,6 +26,7 @@ pub(crate) struct Need {
 enum There {
     Program(&'static str),
     OpensslHeaders,
+    PythonVenv,
     /// A plugin of PowerDNS, whose folder depends on the architecture.
     PowerDnsBackend(&'static str),
 }
@@ -86,6 +87,21 @@ pub(crate) const OVERLOAD: &[Need] = &[
     server("nftables", "nft", &["nftables.service"], "overload"),
 ];
 
+/// For other people's programs against the origin.
+pub(crate) const CLIENTS: &[Need] = &[
+    program("curl", "curl", "clients of the origin"),
+    program("wget", "wget", "clients of the origin"),
+    Need { package: "python3-venv", there: There::PythonVenv, units: &[], suites: "clients of the origin" },
+    program("nodejs", "node", "clients of the origin"),
+    program("npm", "npm", "clients of the origin"),
+    server(
+        "clamav-daemon",
+        "clamd",
+        &["clamav-daemon.service", "clamav-daemon.socket", "clamav-freshclam.service"],
+        "clamd beside the origin",
+    ),
+];
+
 /// For the benchmarks: those we compare with, and what they are pointed at.
 pub(crate) const BENCH: &[Need] = &[
     server(
@@ -114,6 +130,7 @@ impl Need {
         match self.there {
             There::Program(program) => which(program).is_some(),
             There::OpensslHeaders => has_openssl_headers(),
+            There::PythonVenv => succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])),
             There::PowerDnsBackend(plugin) => {
                 // Debian has a folder per architecture; other systems have one.
                 let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());

@@ -21,7 +21,8 @@ use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 use crate::model::Time;
 
 /// Tables of this machine alone, which are neither backed up line by line nor followed.
-const LOCAL: &[&str] = &["accesses", "checks", "doomed", "journal", "marks", "replicas", "standing"];
+const LOCAL: &[&str] =
+    &["accesses", "checks", "doomed", "edges", "journal", "marks", "replicas", "resumable", "standing"];
 /// The same of columns: where content is differs between machines.
 const LOCAL_COLUMNS: &[(&str, &str)] = &[("objects", "place")];
 

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod backup;
+mod bans;
 mod follow;
 mod restore;
 
@@ -16,9 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
 use crate::config::Config;
-use crate::db::{Db, DbError, bans, links};
-use crate::model::{Name, Sha1, Sha256, Why};
-use crate::origin::{self, Origin};
+use crate::db::{Db, DbError, links};
+use crate::model::{Name, Why};
+use crate::origin::Origin;
 
 /// For the health document, all in all.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -53,20 +54,12 @@ enum Command {
         /// As in its URL.
         name: String,
     },
-    /// Bans content: nobody may upload it, and its names answer 451.
-    Ban {
-        /// SHA-256 or SHA-1, or a name that stands for the content.
-        what: String,
-        /// To be remembered.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-    },
+    /// Bans content: nobody may upload it, its names answer 451, and the edges are told to forget it. With `address`
+    /// before an address or a network: they may neither upload nor see anything.
+    Ban(bans::Ban),
     /// Takes a ban back.
-    Unban {
-        /// SHA-256 or SHA-1.
-        hash: String,
-    },
-    /// Lists what is banned.
+    Unban(bans::Unban),
+    /// Lists what and who is banned.
     Bans,
     /// Backups of the names, and what holds them together.
     #[command(subcommand)]
@@ -111,9 +104,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Check => check(&arguments.config, &config),
         Command::Health => health(&config),
         Command::Remove { name } => remove(&config, name),
-        Command::Ban { what, reason } => ban(&config, what, reason),
-        Command::Unban { hash } => unban(&config, hash),
-        Command::Bans => list_bans(&config),
+        Command::Ban(ban) => bans::ban(&config, ban),
+        Command::Unban(unban) => bans::unban(&config, unban),
+        Command::Bans => bans::list(&config),
         Command::Backup(command) => backup::run(&config, command),
         Command::Promote { old_is_off } => follow::promote(&config, *old_is_off),
         Command::Follow { again } => follow::again(&config, *again),
@@ -140,9 +133,6 @@ fn serve(config: &Config) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     runtime.block_on(async {
-        for key in origin::not_yet(config) {
-            tracing::warn!(key, "this is not done yet");
-        }
         let origin = Origin::start(config).await.map_err(|error| failed(&error))?;
         tracing::info!(listen = %origin.listen(), admin = %origin.admin(), "serving");
         let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
@@ -166,9 +156,6 @@ fn check(path: &Path, config: &Config) -> Result<(), Failure> {
         let remedy = "make the folder it is in, or write another one";
         let (path, parent) = (path.display(), parent.display());
         return Err(Failure(2, format!("{path}: store.directory: there is no {parent}; {remedy}")));
-    }
-    for key in origin::not_yet(config) {
-        say(&format!("{}: {key}: this is not done yet", path.display()));
     }
     say(&format!("{}: nothing is wrong", path.display()));
     Ok(())
@@ -233,58 +220,4 @@ fn remove(config: &Config, name: &str) -> Result<(), Failure> {
     }
     say(&format!("{name} is removed"));
     Ok(())
-}
-
-/// Of SHA-256 or SHA-1.
-fn hash(text: &str) -> Option<Vec<u8>> {
-    let long = text.parse::<Sha256>().map(|hash| hash.0.to_vec());
-    long.or_else(|()| text.parse::<Sha1>().map(|hash| hash.0.to_vec())).ok()
-}
-
-fn ban(config: &Config, what: &str, reason: &str) -> Result<(), Failure> {
-    let (now, reason) = (clock::now(), reason.to_owned());
-    let name = if hash(what).is_none() { Some(name_of(what)?) } else { None };
-    let given = hash(what);
-    let banned = with_database(config, move |db| {
-        let found = match (given, name) {
-            (Some(hash), _) => Some(hash),
-            (None, Some(name)) => match links::lookup(db, &name, now)? {
-                Some(links::Found::File(_, object)) => Some(object.sha256.0.to_vec()),
-                _ => None,
-            },
-            (None, None) => None,
-        };
-        if let Some(hash) = &found {
-            bans::add(db, hash, &reason, now)?;
-        }
-        Ok(found)
-    })?;
-    match banned {
-        Some(hash) => {
-            say(&format!("{} is banned", hex(&hash)));
-            Ok(())
-        }
-        None => Err(failed(&format!("{what} stands for nothing, and is no hash"))),
-    }
-}
-
-fn unban(config: &Config, text: &str) -> Result<(), Failure> {
-    let now = clock::now();
-    let hash = hash(text).ok_or_else(|| Failure(2, format!("{text:?} is neither a SHA-256 nor a SHA-1")))?;
-    if !with_database(config, move |db| bans::remove(db, &hash, now))? {
-        return Err(failed(&format!("{text} is not banned")));
-    }
-    say(&format!("{text} is not banned any more"));
-    Ok(())
-}
-
-fn list_bans(config: &Config) -> Result<(), Failure> {
-    for ban in with_database(config, bans::all)? {
-        say(&format!("{}  {}  {}", ban.created.rfc3339(), hex(&ban.hash), ban.reason));
-    }
-    Ok(())
-}
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,6 +2,7 @@
 
 mod network;
 mod read;
+pub mod rules;
 mod table;
 pub mod tier;
 pub(crate) mod units;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use network::Network;
+pub use rules::{Bans, Edge, OnFailure, Resumable, Scan, UploadToken};
 pub use table::Problem;
 use table::{Reading, Table};
 pub use tier::{Backup, Follow, Legacy, Replicate, S3, Tier, TierPlace};
@@ -61,6 +63,14 @@ pub struct Config {
     pub serve: Serve,
     /// What Pomf clients see.
     pub compat: Compat,
+    /// Uploads that come in parts.
+    pub resumable: Resumable,
+    /// Who looks for viruses.
+    pub scan: Option<Scan>,
+    /// Who may neither upload nor see anything.
+    pub bans: Bans,
+    /// Who is told what to forget.
+    pub edges: Vec<Edge>,
     /// The long-term tier.
     pub tier: Option<Tier>,
     /// When copies of the metadata are made, and which stay.
@@ -86,6 +96,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// At most so many at once.
     pub max_connections: u32,
+    /// The same of one address; proxies that are trusted may have as many as they like.
+    pub max_connections_per_address: u32,
 }
 
 /// `[store]`.
@@ -127,8 +139,14 @@ pub struct Upload {
     pub expire: Option<Duration>,
     /// Whether what a camera wrote beside the picture is taken out.
     pub strip_exif: bool,
+    /// What becomes of a picture that cannot be taken apart for that.
+    pub strip_failure: OnFailure,
     /// What one address may send.
     pub per_address: Option<Allowance>,
+    /// How much one address may send at once, in requests.
+    pub at_once_per_address: u32,
+    /// Who may upload; everybody, if that is not said.
+    pub tokens: Option<Vec<UploadToken>>,
     /// Whether it is kept from which address something came.
     pub keep_addresses: bool,
     /// A client that sends nothing for so long is given up.
@@ -153,6 +171,10 @@ pub struct Serve {
     pub pdf: Shown,
     /// Whether those who save a file get the uploader's name for it.
     pub original_names: bool,
+    /// Who takes less of what is sent is left ...
+    pub min_rate: Option<Allowance>,
+    /// ... after so long.
+    pub slow_after: Duration,
 }
 
 /// What a browser does with a file.

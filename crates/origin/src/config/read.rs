@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::rules::{self, OnFailure, allowance};
 use super::table::Table;
-use super::units::{DURATION, SIZE, duration};
+use super::units::{DURATION, duration};
 use super::{
     Allowance, Compat, Config, Dedupe, Dialect, Json, Serve, Server, Shown, Size, Status, Store, Upload, Url, tier,
 };
@@ -23,13 +24,17 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         upload: upload(&root.table("upload")),
         serve: serve(&root.table("serve")),
         compat: compat(&root.table("compat")),
+        resumable: rules::resumable(&root.table("resumable")),
+        scan: root.has("scan").then(|| rules::scan(&root.table("scan"))).flatten(),
+        bans: rules::bans(&root.table("bans")),
+        edges: root.tables("edges").iter().filter_map(rules::edge).collect(),
         tier: root.has("tier").then(|| tier::tier(&root.table("tier"))),
         backup: tier::backup(&root.table("backup")),
         legacy: root.tables("legacy").iter().filter_map(tier::legacy).collect(),
         replicate: root.has("replicate").then(|| tier::replicate(&root.table("replicate"))).flatten(),
         follow: root.has("follow").then(|| tier::follow(&root.table("follow"))).flatten(),
     };
-    for section in ["tier", "replicate", "follow"] {
+    for section in ["tier", "scan", "replicate", "follow"] {
         let _ = root.get(section);
     }
     root.finish();
@@ -42,23 +47,13 @@ fn server(table: &Table<'_>) -> Server {
     if !files_url.is_empty() && !is_url(&files_url) {
         table.problem("files_url", "this is no URL of a server", "write it like \"https://files.example.com\"");
     }
-    let mut trusted_proxies = Vec::new();
-    for text in table.texts("trusted_proxies").unwrap_or_default() {
-        match text.parse() {
-            Ok(network) => trusted_proxies.push(network),
-            Err(()) => table.problem(
-                "trusted_proxies",
-                format!("{text:?} is neither an address nor a network"),
-                "write it like \"192.0.2.7\" or \"192.0.2.0/24\"",
-            ),
-        }
-    }
     let server = Server {
         listen: listen("listen", Ipv4Addr::UNSPECIFIED, 8080),
         admin_listen: listen("admin_listen", Ipv4Addr::LOCALHOST, 9055),
         files_url,
-        trusted_proxies,
+        trusted_proxies: rules::networks(table, "trusted_proxies"),
         max_connections: table.count("max_connections", 4096, 1..=1_000_000),
+        max_connections_per_address: table.count("max_connections_per_address", 256, 1..=1_000_000),
     };
     table.finish();
     server
@@ -120,42 +115,15 @@ fn upload(table: &Table<'_>) -> Upload {
         block_mime,
         expire,
         strip_exif: table.flag("strip_exif", false),
-        per_address: allowance(table),
+        strip_failure: rules::on_failure(table, "strip_failure", OnFailure::Refuse),
+        per_address: allowance(table, "per_address", Allowance { bytes: 1 << 30, per: HOUR }),
+        at_once_per_address: table.count("at_once_per_address", 128, 1..=1_000_000),
+        tokens: rules::tokens(table),
         keep_addresses: table.flag("keep_addresses", false),
         idle_timeout: table.duration("idle_timeout", Duration::from_secs(30)),
     };
     table.finish();
     upload
-}
-
-/// Such as `1GiB/h`.
-fn allowance(table: &Table<'_>) -> Option<Allowance> {
-    if !table.has("per_address") {
-        let _ = table.get("per_address");
-        return Some(Allowance { bytes: 1 << 30, per: HOUR });
-    }
-    let text = table.text("per_address")?;
-    let remedy = "write it like \"1GiB/h\", with s, m, h or d behind the stroke, or \"\" for no limit";
-    let Some((bytes, per)) = text.split_once('/') else {
-        table.problem("per_address", "this is no size in a time", remedy);
-        return None;
-    };
-    let per = match per.trim() {
-        "s" => Duration::from_secs(1),
-        "m" => Duration::from_secs(60),
-        "h" => HOUR,
-        "d" => Duration::from_secs(86_400),
-        _ => {
-            table.problem("per_address", "this is no size in a time", remedy);
-            return None;
-        }
-    };
-    match SIZE.read(bytes) {
-        Ok(0) => table.problem("per_address", "nobody could upload anything", remedy),
-        Ok(bytes) => return Some(Allowance { bytes, per }),
-        Err((message, _)) => table.problem("per_address", message, remedy),
-    }
-    None
 }
 
 fn serve(table: &Table<'_>) -> Serve {
@@ -164,6 +132,8 @@ fn serve(table: &Table<'_>) -> Serve {
         svg: shown("svg").unwrap_or(Shown::Inline),
         pdf: shown("pdf").unwrap_or(Shown::Attachment),
         original_names: table.flag("original_names", false),
+        min_rate: allowance(table, "min_rate", Allowance { bytes: 1 << 10, per: Duration::from_secs(1) }),
+        slow_after: table.duration("slow_after", Duration::from_secs(60)),
     };
     table.finish();
     serve

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{DbError, bans};
-use crate::model::{Link, Name, NameMaker, Object, Place, Sha1, Sha256, Time, Token, Why};
+use crate::model::{Hashes, Link, Md5, Name, NameMaker, Object, Place, Sha1, Sha256, Time, Token, Why};
 
 /// One upload, to be given a name. Its content is in its place already.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Publication {
     pub sha256: Sha256,
     /// Of the content.
     pub sha1: Sha1,
+    /// Of the content.
+    pub md5: Md5,
     /// Of the content, in bytes.
     pub size: u64,
     /// What it is, by its bytes.
@@ -108,7 +110,8 @@ pub fn note(
 ///
 /// When it cannot be written.
 pub fn publish(db: &Connection, upload: &Publication, names: &NameMaker, now: Time) -> Result<Published, DbError> {
-    if let Some(reason) = bans::reason(db, &upload.sha256, &upload.sha1)? {
+    let hashes = Hashes { sha256: upload.sha256, sha1: upload.sha1, md5: upload.md5 };
+    if let Some(reason) = bans::reason(db, &hashes, now)? {
         return Ok(Published::Banned { reason });
     }
     let object = store(db, upload, now)?;
@@ -147,8 +150,9 @@ pub fn publish(db: &Connection, upload: &Publication, names: &NameMaker, now: Ti
 ///
 /// When it cannot be written.
 pub fn adopt(db: &Connection, name: &Name, upload: &Publication, now: Time) -> Result<bool, DbError> {
+    let hashes = Hashes { sha256: upload.sha256, sha1: upload.sha1, md5: upload.md5 };
     if db.prepare_cached("SELECT 1 FROM links WHERE name = ?")?.exists([name.as_str()])?
-        || bans::reason(db, &upload.sha256, &upload.sha1)?.is_some()
+        || bans::reason(db, &hashes, now)?.is_some()
     {
         return Ok(false);
     }
@@ -185,8 +189,8 @@ fn store(db: &Connection, upload: &Publication, now: Time) -> Result<i64, DbErro
         return Ok(id);
     }
     let id = db
-        .prepare_cached("INSERT INTO objects (sha256, sha1, size, kind, created) VALUES (?, ?, ?, ?, ?)")?
-        .insert(params![upload.sha256.0, upload.sha1.0, upload.size, upload.kind, now.0])?;
+        .prepare_cached("INSERT INTO objects (sha256, sha1, md5, size, kind, created) VALUES (?, ?, ?, ?, ?, ?)")?
+        .insert(params![upload.sha256.0, upload.sha1.0, upload.md5.0, upload.size, upload.kind, now.0])?;
     db.prepare_cached("DELETE FROM doomed WHERE sha256 = ?")?.execute([upload.sha256.0])?;
     note(db, now, "stored", None, Some(&upload.sha256.0), None)?;
     Ok(id)
@@ -233,10 +237,10 @@ fn insert(db: &Connection, upload: &Publication, object: i64, names: &NameMaker,
 pub fn lookup(db: &Connection, name: &Name, now: Time) -> Result<Option<Found>, DbError> {
     let query = format!(
         "SELECT {COLUMNS}, l.why, o.id, o.sha256, o.sha1, o.size, o.kind, o.created, o.place, \
-         EXISTS (SELECT 1 FROM bans WHERE hash IN (o.sha256, o.sha1)) \
+         EXISTS (SELECT 1 FROM bans WHERE hash IN (o.sha256, o.sha1, o.md5) AND (until IS NULL OR until > ?)) \
          FROM links l LEFT JOIN objects o ON o.id = l.object WHERE l.name = ?"
     );
-    let found = db.prepare_cached(&query)?.query_row([name.as_str()], |row| {
+    let found = db.prepare_cached(&query)?.query_row(params![now.0, name.as_str()], |row| {
         let why: Option<String> = row.get(7)?;
         if let Some(why) = why {
             return Ok(Found::Gone(match why.as_str() {

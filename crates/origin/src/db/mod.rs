@@ -4,12 +4,15 @@
 //! disk shares the next commit, so that many clients cost as many syncs as few. Readers have connections of their own,
 //! and never wait for the writer.
 //!
-//! Queries are functions over a connection, in [`links`] and [`bans`]: they decide nothing about who may do what.
+//! Queries are functions over a connection, in [`links`] and its neighbours: they decide nothing about who may do what.
 
+pub mod addresses;
 pub mod bans;
 pub mod links;
 mod open;
+pub mod purges;
 pub mod replicas;
+pub mod resumable;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -11,8 +11,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::DbError;
 
 /// The numbered migrations. Never edited once released; each runs in one transaction and is counted by `user_version`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001_origin.sql"), include_str!("../../migrations/0002_tier.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_origin.sql"),
+    include_str!("../../migrations/0002_tier.sql"),
+    include_str!("../../migrations/0003_rules.sql"),
+];
 
 /// The schema that this version writes.
 #[expect(clippy::cast_possible_wrap, reason = "there are few migrations")]

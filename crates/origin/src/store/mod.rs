@@ -9,6 +9,7 @@
 //! Nothing here knows a row. Whoever places content shares it from before it is placed until its row is there; whoever
 //! removes content that no row needs excludes the others from before the rows are looked at until it is gone.
 
+mod resumable;
 mod space;
 mod staging;
 
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use resumable::Appending;
 use rustix::fs::{FlockOperation, flock};
 pub use space::Reservation;
 use space::Space;
@@ -100,7 +102,7 @@ impl Store {
             rustix::io::Errno::WOULDBLOCK => StoreError::Used(root.to_owned()),
             other => fail(&lock_path)(other.into()),
         })?;
-        for folder in ["incoming", "quarantine", "objects"] {
+        for folder in ["incoming", "quarantine", "objects", "resumable"] {
             make(&root.join(folder)).map_err(fail(&root.join(folder)))?;
         }
         let objects = root.join("objects");
@@ -132,8 +134,12 @@ impl Store {
     /// Begins to receive something.
     #[must_use]
     pub fn stage(&self) -> Staging {
+        Staging::new(self.new_part())
+    }
+
+    fn new_part(&self) -> PathBuf {
         let number = self.parts.fetch_add(1, Ordering::Relaxed);
-        Staging::new(self.root.join("incoming").join(format!("{}-{number}.part", self.run)))
+        self.root.join("incoming").join(format!("{}-{number}.part", self.run))
     }
 
     /// Sets `bytes` of the disk aside. Blocks a little.
@@ -192,6 +198,11 @@ impl Store {
         let sha256 = staged.sha256;
         let fail = |error| StoreError::new(format!("failed to put {sha256} in its place"), error);
         std::fs::rename(staged.path(), &path).map_err(fail)?;
+        // Where both names are of one file, the old one stays.
+        match std::fs::remove_file(staged.path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
         staged.forget();
         crash::point("placed");
         sync_folder(path.parent().expect("it is in a folder")).map_err(fail)?;

@@ -259,6 +259,7 @@ impl Legacy {
         let upload = Publication {
             sha256,
             sha1: staged.sha1,
+            md5: staged.md5,
             size: staged.size,
             kind,
             original: name.as_str().to_owned(),

@@ -9,10 +9,10 @@ use crate::clock;
 use crate::config::{Dedupe, Upload};
 use crate::crash;
 use crate::db::links::{self, Publication, Published};
-use crate::db::{Db, DbError, bans};
+use crate::db::{Db, DbError, bans, resumable};
 use crate::follow::gate::Gate;
 use crate::metrics::Metrics;
-use crate::model::{Link, NameMaker, Sha1, Sha256, Token};
+use crate::model::{Hashes, Link, NameMaker, Sha1, Sha256, Token};
 use crate::store::Store;
 use crate::tier::Tier;
 
@@ -42,6 +42,17 @@ pub struct Uploader {
     pub address: Option<String>,
     /// Whether there is a token for deletion.
     pub gets_token: bool,
+    /// The upload in parts that this is the end of.
+    pub resumed: Option<Resumed>,
+}
+
+/// An upload in parts.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Of what stands in its URL.
+    pub hash: Sha256,
+    /// For its deletion: the same each time it is asked for.
+    pub token: Token,
 }
 
 /// Publishes what was received.
@@ -80,11 +91,14 @@ impl Publisher {
     }
 
     async fn work(self, files: Vec<Received>, wish: Wish, uploader: Uploader) -> Result<Vec<Receipt>, Refusal> {
-        let hashes: Vec<(Sha256, Sha1)> = files.iter().map(|file| (file.staged.sha256, file.staged.sha1)).collect();
-        let looked_for = hashes.clone();
+        let now = clock::now();
+        let hashes: Vec<Sha256> = files.iter().map(|file| file.staged.sha256).collect();
+        // What came counts as much as what is kept of it.
+        let came: Vec<Hashes> = files.iter().filter_map(|file| file.came).collect();
+        let looked_for: Vec<Hashes> = files.iter().map(|file| file.staged.hashes()).chain(came).collect();
         let is_banned = self.db.read(move |db| {
-            for (sha256, sha1) in &looked_for {
-                if bans::reason(db, sha256, sha1)?.is_some() {
+            for hashes in &looked_for {
+                if bans::reason(db, hashes, now)?.is_some() {
                     return Ok(true);
                 }
             }
@@ -93,13 +107,13 @@ impl Publisher {
         if is_banned.await? {
             return Err(Refusal::Banned);
         }
-        let now = clock::now();
         let is_plain = wish == Wish::default();
         let uploads: Vec<Publication> = files
             .iter()
             .map(|file| Publication {
                 sha256: file.staged.sha256,
                 sha1: file.staged.sha1,
+                md5: file.staged.md5,
                 size: file.staged.size,
                 kind: file.kind.to_owned(),
                 original: file.original.clone(),
@@ -107,10 +121,13 @@ impl Publisher {
                 expires: wish.expires.or(self.limits.expire).map(|expires| now.after(expires)),
                 max_views: wish.max_views,
                 shared: is_plain && self.dedupe == Dedupe::SameUrl,
-                token: uploader.gets_token.then(Token::random),
+                token: match &uploader.resumed {
+                    Some(resumed) => Some(resumed.token.clone()),
+                    None => uploader.gets_token.then(Token::random),
+                },
             })
             .collect();
-        let held = self.store.share(hashes.iter().map(|(sha256, _)| *sha256)).await;
+        let held = self.store.share(hashes.iter().copied()).await;
         let store = self.store.clone();
         let held = blocking(move || {
             for file in files {
@@ -120,6 +137,7 @@ impl Publisher {
         })
         .await??;
         let (names, rows, gate) = (self.names.clone(), uploads.clone(), self.gate.clone());
+        let resumed = uploader.resumed.map(|resumed| resumed.hash);
         let published = self
             .db
             .write(move |db| {
@@ -132,6 +150,12 @@ impl Publisher {
                         Published::Named { link, again } => published.push((link, again)),
                         // Banned since it was looked for: what was written for the others must not stay.
                         Published::Banned { .. } => return Err(DbError::Refused),
+                    }
+                }
+                if let (Some(hash), Some((link, _))) = (&resumed, published.first()) {
+                    // Taken back meanwhile.
+                    if !resumable::finish(db, hash, &link.name)? {
+                        return Err(DbError::Refused);
                     }
                 }
                 Ok(published)
@@ -167,8 +191,8 @@ impl Publisher {
     }
 
     /// Removes content that was put in its place and got no row.
-    async fn take_back(&self, hashes: Vec<(Sha256, Sha1)>) -> Result<(), Refusal> {
-        for (sha256, _) in hashes {
+    async fn take_back(&self, hashes: Vec<Sha256>) -> Result<(), Refusal> {
+        for sha256 in hashes {
             let held = self.store.exclude(&sha256).await;
             if !self.db.read(move |db| links::is_known(db, &sha256)).await? {
                 let store = self.store.clone();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 mod backing_up;
+mod banning;
 mod bucket;
 mod client;
 mod following;
@@ -10,11 +11,15 @@ mod full;
 mod hostile;
 mod killed;
 mod legacy;
+mod limiting;
 mod peers;
+mod pictures;
 mod program;
 mod races;
 mod recorded;
 mod removing;
+mod resuming;
+mod scanning;
 mod serving;
 mod tiering;
 mod tiering_killed;
