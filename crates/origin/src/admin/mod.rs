@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Stopwatch;
 use crate::copies::Copies;
-use crate::db::{Db, links};
+use crate::db::{Db, links, purges};
 use crate::metrics::{Metrics, write_metric};
 use crate::serve::{Answer, Outgoing, answer};
 use crate::store::Store;
@@ -113,10 +113,13 @@ impl Admin {
         write_metric(&mut lines, "counter", "commits", "Commits of the database.", commits);
         write_metric(&mut lines, "counter", "committed_writes", "Pieces of work in these commits.", writes);
         let (free, reserved) = self.health.store.room();
+        let waiting = self.health.db.read(purges::waiting).await.unwrap_or_default();
+        let waiting = waiting.into_iter().map(|(_, waiting)| waiting).sum();
         for (name, says, value) in [
             ("objects", "Contents that are kept.", objects),
             ("object_bytes", "Bytes of these contents.", bytes),
             ("names", "Names that stand for one.", names),
+            ("waiting_purges", "Bans and deletions that edges were not told of yet, for all edges together.", waiting),
             ("free_bytes", "Bytes that are free on the disk.", free),
             ("reserved_bytes", "Bytes that are set aside for what is being received.", reserved),
             ("min_free_bytes", "Bytes that are to be left free.", self.health.min_free),

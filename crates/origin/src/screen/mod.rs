@@ -6,6 +6,7 @@
 mod clamd;
 pub mod strip;
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,6 +43,10 @@ pub enum Rejection {
     Store(StoreError),
 }
 
+fn unread(error: io::Error) -> Rejection {
+    Rejection::Store(StoreError::Io { what: "failed to read what was received".to_owned(), error })
+}
+
 impl Screen {
     /// Looks at a file that was received: what is to be kept, and, where that is not what came, the hashes of what did.
     /// Blocks.
@@ -63,6 +68,7 @@ impl Screen {
         let plan = match strip::plan(kind, staged.size, &read_at) {
             None => return Ok(staged),
             Some(Ok(plan)) => plan,
+            Some(Err(strip::Malformed::Unread(why))) => return Err(unread(io::Error::other(why))),
             Some(Err(why)) => {
                 self.metrics.unstrippable_files.add(1);
                 return match on_failure {
@@ -86,9 +92,8 @@ impl Screen {
                     while at < range.end {
                         let length = usize::try_from((range.end - at).min(PIECE)).expect("a piece is small");
                         let mut buffer = vec![0; length];
-                        let read = staged.read_at(&mut buffer, at).map_err(strip::Malformed::from);
-                        if read.map_err(Rejection::Unstrippable)? != length {
-                            return Err(Rejection::Unstrippable(strip::Malformed::new("it has become shorter")));
+                        if staged.read_at(&mut buffer, at).map_err(unread)? != length {
+                            return Err(unread(io::Error::other("it has become shorter")));
                         }
                         stripped.write(&[Bytes::from(buffer)]).map_err(Rejection::Store)?;
                         room.written(length as u64).map_err(Rejection::Store)?;

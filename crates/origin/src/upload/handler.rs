@@ -155,7 +155,9 @@ impl Uploads {
     ) -> Result<Vec<Receipt>, (Refusal, bool)> {
         let address = self.keep_addresses.then(|| client.to_string());
         let uploader = Uploader { address, gets_token, resumed: None };
-        let admitted = self.admission.admit(parts, client, told_length(parts));
+        // What is too large will not be sent.
+        let length = told_length(parts).filter(|length| *length <= self.receiver.limits.max_request);
+        let admitted = self.admission.admit(parts, client, length);
         let mut begun = false;
         let received = match &admitted {
             Ok(admitted) => {

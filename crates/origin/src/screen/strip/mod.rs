@@ -16,22 +16,26 @@ use std::ops::Range;
 
 use crate::rules::ReadAt;
 
-/// A picture that is not what it seems.
+/// Why a picture was not taken apart.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(String);
+pub enum Malformed {
+    /// It is not what it seems.
+    #[error("{0}")]
+    Wrong(String),
+    /// The disk does not give it.
+    #[error("it cannot be read: {0}")]
+    Unread(String),
+}
 
 impl Malformed {
-    /// For this reason.
-    #[must_use]
-    pub fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
+    fn new(why: impl Into<String>) -> Self {
+        Self::Wrong(why.into())
     }
 }
 
 impl From<io::Error> for Malformed {
     fn from(error: io::Error) -> Self {
-        Self(format!("it cannot be read: {error}"))
+        Self::Unread(error.to_string())
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use protocol::{BadField, Length};
 use turns::Turns;
 
@@ -149,8 +149,8 @@ impl Tus {
         let mut begun = false;
         let done = self.act(&method, parts, &mut body, &mut begun, client, secret).await;
         let (mut response, closes) = match done {
-            // What was sent and not asked for.
-            Ok(response) => (response, !body.is_end_stream()),
+            // What was sent and not asked for is let go, too.
+            Ok(response) => (response, let_go(parts, body, begun, &Refusal::Method)),
             Err(Fault::Refused(refusal)) => {
                 count(&self.metrics, &refusal);
                 let mut response = text(refusal.status(), &refusal.description());
@@ -226,8 +226,10 @@ impl Tus {
             Length::Known(length) => Some(length),
             Length::Deferred => None,
         };
-        let admitted = self.admission.admit(parts, client, known)?;
-        if known.is_some_and(|length| length > self.receiver.limits.max_size) {
+        let most = self.receiver.limits.max_size;
+        // What is too large will not be sent.
+        let admitted = self.admission.admit(parts, client, known.filter(|length| *length <= most))?;
+        if known.is_some_and(|length| length > most) {
             return Err(Refusal::TooLarge.into());
         }
         // What there is no room for need not begin.
