@@ -114,6 +114,7 @@ impl Origin {
             forgets: config.legacy.is_empty(),
         };
         janitor.remove_leftovers().await?;
+        purge::begin(&config.edges, &db).await?;
         let manners = Manners {
             most: config.server.max_connections,
             most_each: config.server.max_connections_per_address,

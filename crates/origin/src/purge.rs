@@ -35,6 +35,19 @@ enum PurgeError {
     Status(u16),
 }
 
+/// Gives each edge that is new its place: from now on it is told. To be done before anything can happen.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub async fn begin(edges: &[Edge], db: &Db) -> Result<(), DbError> {
+    let urls: Vec<String> = edges.iter().map(|edge| edge.url.clone()).collect();
+    if urls.is_empty() {
+        return Ok(());
+    }
+    db.write(move |db| urls.iter().try_for_each(|url| purges::begin(db, url))).await
+}
+
 /// Tells all edges, until it is told to end.
 pub async fn run(edges: Vec<Edge>, db: Db, metrics: Arc<Metrics>, end: watch::Receiver<bool>) {
     let mut all = JoinSet::new();
@@ -52,10 +65,10 @@ async fn tell_one(edge: Edge, db: Db, metrics: Arc<Metrics>, mut end: watch::Rec
         Ok(client) => client,
         Err(error) => return tracing::error!(%error, url = edge.url, "failed to prepare to tell an edge"),
     };
-    let (mut begun, mut failures) = (false, 0_u32);
+    let mut failures = 0_u32;
     loop {
         let told = tokio::select! {
-            told = tell(&client, &edge, &db, &metrics, &mut begun) => told,
+            told = tell(&client, &edge, &db, &metrics) => told,
             _ = end.wait_for(|end| *end) => return,
         };
         let pause = match told {
@@ -83,18 +96,7 @@ async fn tell_one(edge: Edge, db: Db, metrics: Arc<Metrics>, mut end: watch::Rec
 }
 
 /// Tells some of what is behind the edge's place. Whether there may be more.
-async fn tell(
-    client: &reqwest::Client,
-    edge: &Edge,
-    db: &Db,
-    metrics: &Metrics,
-    begun: &mut bool,
-) -> Result<bool, PurgeError> {
-    if !*begun {
-        let url = edge.url.clone();
-        db.write(move |db| purges::begin(db, &url)).await?;
-        *begun = true;
-    }
+async fn tell(client: &reqwest::Client, edge: &Edge, db: &Db, metrics: &Metrics) -> Result<bool, PurgeError> {
     let url = edge.url.clone();
     let due = db.read(move |db| purges::due(db, &url)).await?;
     let Some(told) = due.told else { return Ok(false) };

@@ -126,15 +126,16 @@ fn clients_that_send_parts() {
         second.upload(); print(second.url)";
     let told = says(python(script).args([&url, file]));
     scene.check(&says(Command::new("curl").args(["-sS", told.trim()])), &content);
-    // tus-js-client: in parts, without a length, and broken off in between.
+    // tus-js-client: from a file, from memory without telling the length, and with the first part at once.
     let script = "import fs from 'fs'; import { Upload } from 'tus-js-client'; \
-        const [, url, file] = process.argv; const size = fs.statSync(file).size; \
-        const upload = (options) => new Promise((done, failed) => { let upload; let broken = false; \
-        upload = new Upload(fs.createReadStream(file), { endpoint: url, chunkSize: 500000, \
-        metadata: { filename: 'parts.bin' }, onError: failed, onSuccess: (end) => done(end?.lastResponse?.getHeader('X-Url') ?? upload.url), \
-        ...options }); upload.start() }); \
-        for (const options of [{ uploadSize: size }, { uploadLengthDeferred: true }, \
-        { uploadSize: size, uploadDataDuringCreation: true }]) console.log(await upload(options));";
+        const [, url, file] = process.argv; const uploadSize = fs.statSync(file).size; \
+        const upload = (from, options) => new Promise((done, failed) => { \
+        const upload = new Upload(from, { endpoint: url, chunkSize: 500000, metadata: { filename: 'parts.bin' }, \
+        onError: failed, onSuccess: (end) => done(end?.lastResponse?.getHeader('X-Url') ?? upload.url), ...options }); \
+        upload.start() }); \
+        console.log(await upload(fs.createReadStream(file), { uploadSize })); \
+        console.log(await upload(fs.readFileSync(file), { uploadLengthDeferred: true })); \
+        console.log(await upload(fs.createReadStream(file), { uploadSize, uploadDataDuringCreation: true }));";
     let told = says(node(script).args([&url, file]));
     assert_eq!(told.lines().count(), 3, "{told}");
     for line in told.lines() {
