@@ -8,7 +8,7 @@ use std::time::Duration;
 use witness_lab::process::{Guard, wait_until_async};
 
 use crate::client::get;
-use crate::{configuration, path, upload};
+use crate::{configuration, form, path, post, upload};
 
 /// A running one.
 pub(crate) struct Program {
@@ -73,6 +73,22 @@ async fn the_program_checks_moderates_beside_the_server_and_ends_when_it_is_told
     let sha256 = file["sha256"].as_str().unwrap();
     let bans = String::from_utf8(command(&["bans"]).stdout).unwrap();
     assert!(bans.contains(&format!("{sha256}  spam")), "{bans}");
+    assert_eq!(
+        command(&["ban", "address", "192.0.2.0/24", "--reason", "floods", "--for", "7d"]).status.code(),
+        Some(0)
+    );
+    let md5 = "d41d8cd98f00b204e9800998ecf8427e";
+    assert_eq!(command(&["ban", md5, "--reason", "empty"]).status.code(), Some(0));
+    assert_eq!(post(program.at, "/upload.php", &form("b.txt", b"")).await.status, 451);
+    let bans = String::from_utf8(command(&["bans"]).stdout).unwrap();
+    assert!(bans.contains("192.0.2.0/24  floods  until 20") && bans.contains(&format!("{md5}  empty\n")), "{bans}");
+    assert_eq!(command(&["unban", "address", "192.0.2.0/24"]).status.code(), Some(0));
+    assert_eq!(command(&["unban", "address", "192.0.2.0/24"]).status.code(), Some(1));
+    for bad in
+        [&["ban", "address", "here", "--reason", "x"][..], &["ban", md5], &["ban", md5, "--reason", "x", "--for", "7"]]
+    {
+        assert_eq!(command(bad).status.code(), Some(2), "{bad:?}");
+    }
     assert_eq!(command(&["unban", sha256]).status.code(), Some(0));
     assert_eq!(command(&["unban", sha256]).status.code(), Some(1));
     assert_eq!(get(program.at, &target, &[]).await.status, 200);
