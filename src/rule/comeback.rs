@@ -103,6 +103,7 @@ impl Desk<'_> {
     /// How long a node stays out at least that is taken out for being degraded now.
     pub(super) fn quarantine(&self, node: &NodeId) -> Duration {
         let before = self.nodes.get(node).map_or(0, |memory| memory.soft_withdrawals.len());
+        // 31 doublings are longer than any quarantine, and fit.
         self.policy
             .comeback
             .quarantine

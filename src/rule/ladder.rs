@@ -108,6 +108,7 @@ impl Desk<'_> {
     /// Why the step can be lowered.
     fn down(&self, of_pool: &PoolMemory, gone: &BTreeSet<NodeId>) -> Option<String> {
         let (crowd, limits, shed) = (self.crowd, &self.policy.shed, &of_pool.shed);
+        // Sixteen doublings are longer than any hold, and fit.
         let hold = limits.hold.saturating_mul(1 << shed.relapses.min(16)).min(limits.hold_max.max(limits.hold));
         let held = shed.changed_at.map_or(Duration::MAX, |at| self.sight.now.since(at));
         if shed.step == 0 || held < hold || !crowd.soft.is_empty() {

@@ -94,7 +94,7 @@ impl Desk<'_> {
         // They are nearly always the same, and that is told without a new set.
         if !of_pool.members.as_ref().is_some_and(|before| before.iter().eq(members.iter().copied())) {
             let members = members.into_iter().cloned().collect();
-            if of_pool.members.as_ref().is_some_and(|before| *before != members) {
+            if of_pool.members.is_some() {
                 of_pool.changed_at = Some(now);
             }
             of_pool.members = Some(members);
@@ -106,7 +106,10 @@ impl Desk<'_> {
         let places = plan::places(node, published);
         if !out.seen_out {
             let left_some = places.len() < out.places.len();
-            if places.is_empty() || (left_some && !plan::is_removable(node, published)) {
+            // Of one that went in part the rest stays when nothing asks for it any more, and what has gone comes back by
+            // probation as the whole of another does.
+            let stays = || !plan::is_removable(node, published) || (is_ours(out) && self.is_stale(out));
+            if places.is_empty() || (left_some && stays()) {
                 out.seen_out = true;
                 out.left = places;
                 return Sight::Gone;

@@ -57,8 +57,7 @@ impl<'a> Room<'a> {
         let share = policy.shed.steps.get(step).copied().unwrap_or(100).max(1);
         // A cap hides demand: what is carried at 65 % of the speed would be half as much again without it.
         let unshed = carried.map(|bps| bps.saturating_mul(100) / u64::from(share));
-        let demand =
-            unshed.max(of_pool.calm.map(|calm| calm.bps)).filter(|_| carried.is_some() || of_pool.calm.is_some());
+        let demand = unshed.max(of_pool.calm.map(|calm| calm.bps));
         let told: u64 = sorted.iter().fold(0, |sum, bps| sum.saturating_add(*bps));
         let told = told.saturating_mul(100) / u64::from(share);
         let of_the_rest = demand.map(|demand| of_pool.calm.map_or(demand, |calm| calm.bps.max(told)));

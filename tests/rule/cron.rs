@@ -193,3 +193,34 @@ fn withdrawals_for_soft_evidence_are_forgotten_as_others_are() {
     let node = &world.memory.nodes[&name("n1")];
     assert_eq!((node.withdrawals.len(), node.soft_withdrawals.len()), (1, 1));
 }
+
+#[test]
+fn a_run_is_refused_whatever_else_fails_beside_it() {
+    let refuse = |round: &mut Round| {
+        let https = round.observations.iter_mut().find(|one| one.probe == ProbeKind::Https).unwrap();
+        https.outcome = Outcome::Failed(Fault::Refused);
+    };
+    let mut world = six();
+    for _ in 0..3 {
+        looked(&mut world, 60, SSH, refuse);
+    }
+    both(&looked(&mut world, 60, SSH, refuse));
+}
+
+#[test]
+fn failures_that_pile_up_unconfirmed_confirm_nothing() {
+    let mut world = six();
+    world.anchors = Some((3, 3));
+    run(&mut world, &[DEAD, FINE, DEAD, FINE, DEAD, FINE]);
+    world.just_started = true;
+    run(&mut world, &[DEAD, FINE, FINE, FINE]);
+    let asked = world.clock.wall;
+    for _ in 0..12 {
+        world.pass(10);
+        world.memory.nodes.values_mut().for_each(|node| node.recent = Default::default());
+        let ruling = world.judge_at(&world.rounds(&[DEAD, FINE, FINE, FINE, FINE, FINE]), None, asked);
+        let judgement = world.take(ruling);
+        assert!(holds(&judgement).contains(&"withdraw n1 vantage".to_owned()), "{:?}", holds(&judgement));
+        assert!(!actions(&judgement).iter().any(|action| action.starts_with("withdraw")), "{:?}", actions(&judgement));
+    }
+}

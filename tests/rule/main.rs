@@ -5,6 +5,8 @@
 mod adversity;
 mod approval;
 mod cron;
+mod moves;
+mod notes;
 mod people;
 mod properties;
 mod rubbish;

@@ -199,7 +199,9 @@ impl World {
             psi_io10_milli: None,
             listen_overflows: None,
         };
-        let loads: Vec<LoadFigure> = self.carries.iter().flat_map(|_| self.fleet.nodes.keys().map(says)).collect();
+        // In no order, as they come.
+        let loads: Vec<LoadFigure> =
+            self.carries.iter().flat_map(|_| self.fleet.nodes.keys().rev().map(says)).collect();
         let situation = Situation {
             now: self.clock.clone(),
             just_started: self.just_started,

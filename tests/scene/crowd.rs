@@ -125,3 +125,140 @@ fn what_was_gone_for_long_is_told_again() {
     // The strikes of before are held for a while after the last of them.
     assert_eq!((alerts(300_000), alerts(1_200_000)), (1, 2));
 }
+
+#[test]
+fn one_node_alone_is_not_everybody() {
+    for how in [Looks::Full, Looks::Silent, Looks::Wrong] {
+        let story = Scene::of(1, from(60_000, 1, how)).run(LONG);
+        for fleet in ["overload", "dark", "common-fault"] {
+            assert!(!has(&story, fleet), "{how:?} {:?}", story.fleet);
+        }
+    }
+    let limits = json!({"full_percent": 99, "full_node_percent": 50});
+    let full =
+        |nodes: usize| Scene::of(nodes, |_, _| Looks::Fine).with_load(|_, _| 60).policy("overload", limits.clone());
+    assert_eq!((has(&full(1).run(LONG), "overload"), has(&full(2).run(LONG), "overload")), (false, true));
+}
+
+#[test]
+fn whoever_was_soft_a_moment_ago_counts() {
+    let looks = |node, now: i64| match node {
+        2 if (60_000..90_000).contains(&now) => Looks::Full,
+        3 if (240_000..270_000).contains(&now) => Looks::Full,
+        _ => Looks::Fine,
+    };
+    let story = |together: &str| Scene::of(4, looks).policy("overload", json!({"together": together})).run(300_000);
+    assert_eq!((has(&story("4m"), "overload"), has(&story("4s"), "overload")), (true, false));
+}
+
+#[test]
+fn the_dead_and_the_silent_are_not_soft() {
+    let looks = |how: Looks| {
+        move |node, now: i64| match node {
+            2 if (60_000..DIES).contains(&now) => Looks::Full,
+            2 if now >= DIES => how,
+            3 if now >= DIES + 20_000 => Looks::Full,
+            _ => Looks::Fine,
+        }
+    };
+    let story = |how| Scene::of(4, looks(how)).policy("keep", 4.into()).run(DIES + 100_000);
+    assert!(has(&story(Looks::Fine), "overload"));
+    assert!(!has(&story(Looks::Silent), "overload") && !has(&story(Looks::Refused), "overload"));
+}
+
+#[test]
+fn a_fault_is_common_to_those_that_have_the_same() {
+    let looks = |node, now: i64| match node {
+        2 | 4 if now >= DIES => Looks::Wrong,
+        3 if now >= DIES => Looks::Missing,
+        _ => Looks::Fine,
+    };
+    assert!(has(&Scene::of(6, looks).run(DIES + LONG), "common-fault"));
+    let other = move |node, now| if node == 4 { Looks::Fine } else { looks(node, now) };
+    assert!(!has(&Scene::of(6, other).run(DIES + LONG), "common-fault"));
+}
+
+#[test]
+fn one_that_is_silent_again_did_not_come_back() {
+    let looks = |node, now: i64| match node {
+        3 if now >= DIES => Looks::CutOff,
+        2 if (DIES + 10_000..DIES + 24_000).contains(&now) || now >= DIES + 30_000 => Looks::CutOff,
+        _ => Looks::Fine,
+    };
+    let scene = Scene::of(8, looks).policy("overload", json!({"cut_wait": "80s"}));
+    let story = scene.run(DIES + LONG);
+    assert_eq!(story.withdrawn(), ["n3", "n2"], "{:?}", story.holds);
+    let after = story.when("withdraw", "n3").unwrap() - DIES;
+    assert!(after < 90_000, "{after} {:?}", story.holds);
+}
+
+#[test]
+fn in_an_overload_who_was_slow_comes_back_with_its_first_clean_round() {
+    let (gone, over, mends) = (DIES + 400_000, DIES + 700_000, DIES + 800_000);
+    let looks = move |node, now: i64| match node {
+        2 if (DIES..gone).contains(&now) => Looks::Full,
+        2 if (gone..mends).contains(&now) => Looks::Wrong,
+        _ if node != 2 && now >= over => Looks::Full,
+        _ => Looks::Fine,
+    };
+    let load = move |node: usize, now: i64| match node {
+        2 => 15,
+        _ if now >= over => 90,
+        _ => 50,
+    };
+    let story = Scene::of(4, looks).with_load(load).run(mends + 120_000);
+    assert_eq!(story.withdrawn(), ["n2"], "{:?}", story.holds);
+    assert!(story.when("withdraw", "n2").unwrap() < gone && has(&story, "overload"), "{:?}", story.actions);
+    let back = story.when("reinstate", "n2").unwrap();
+    assert!((mends..mends + 14_000).contains(&back), "{back} {mends} {:?}", story.actions);
+}
+
+#[test]
+fn a_quarantine_grows_no_longer_than_it_may() {
+    let slow = |now: i64| (DIES..DIES + 400_000).contains(&now) || (1_800_000..2_200_000).contains(&now);
+    let looks = move |node, now| if node == 2 && slow(now) { Looks::Full } else { Looks::Fine };
+    let scene = Scene::of(4, looks).with_load(|node, _| if node == 2 { 15 } else { 50 });
+    let scene = scene.policy("strikes", 50.into()).policy("comeback", json!({"quarantine_doublings": 0}));
+    let story = scene.run(3_600_000);
+    let at = |action: &str| -> Vec<i64> {
+        story.actions.iter().filter(|one| one.1 == action && one.2 == "n2").map(|one| one.0).collect()
+    };
+    let minutes: Vec<i64> =
+        at("withdraw").iter().zip(&at("reinstate")).map(|(out, back)| (back - out) / 60_000).collect();
+    assert_eq!(minutes, [15, 15], "{:?}", story.actions);
+}
+
+/// n2 leaves for being slow, and n3 is soft before it or after it, for half a minute.
+fn regretted(n3: (i64, i64), together: &str) -> Story {
+    let looks = move |node, now: i64| match node {
+        2 if (DIES..DIES + 300_000).contains(&now) => Looks::Full,
+        3 if (n3.0..n3.1).contains(&now) => Looks::Full,
+        _ => Looks::Fine,
+    };
+    let scene = Scene::of(7, looks).with_load(|node, _| if node == 2 { 15 } else { 50 });
+    scene.policy("overload", json!({"together": together, "regret": "8m"})).run(DIES + 700_000)
+}
+
+#[test]
+fn a_withdrawal_that_hurt_is_an_overload_for_a_while() {
+    let alone = regretted((0, 0), "2m");
+    let left = alone.when("withdraw", "n2").unwrap();
+    assert!(!has(&alone, "overload") && alone.when("reinstate", "n2").is_none_or(|back| back > left + 480_000));
+    let hurt = regretted((left + 240_000, left + 280_000), "10s");
+    assert!(hurt.when("reinstate", "n2").is_some_and(|back| back < left + 480_000), "{:?}", hurt.actions);
+    assert_eq!(hurt.rule("reinstate", "n2"), Some("R5b.regret"), "{:?}", hurt.actions);
+    assert!(has(&hurt, "overload"), "{:?}", hurt.fleet);
+    // Who was soft before does not suffer from it.
+    let before = regretted((left - 100_000, left - 60_000), "4m");
+    assert_eq!(before.withdrawn(), ["n2"], "{:?}", before.holds);
+    assert_eq!(before.rule("reinstate", "n2").filter(|rule| *rule == "R5b.regret"), None, "{:?}", before.actions);
+    // Unless it was long before, and is again.
+    let blip = move |node, now: i64| match node {
+        2 if (DIES..DIES + 300_000).contains(&now) => Looks::Full,
+        3 if (10_000..40_000).contains(&now) || (left + 240_000..left + 280_000).contains(&now) => Looks::Full,
+        _ => Looks::Fine,
+    };
+    let scene = Scene::of(7, blip).with_load(|node, _| if node == 2 { 15 } else { 50 });
+    let again = scene.policy("overload", json!({"together": "10s", "regret": "8m"})).run(DIES + 700_000);
+    assert_eq!(again.rule("reinstate", "n2"), Some("R5b.regret"), "{:?}", again.actions);
+}

@@ -70,6 +70,22 @@ fn where_less_than_half_tell_there_is_no_sample() {
 }
 
 #[test]
+fn half_of_them_are_a_sample() {
+    // As much as in calm times is 30 % of eight, 48 % of five and 60 % of four: nobody's dead weight. With what the others
+    // carry now it is more than 60 %.
+    let story = |dead: &'static [usize]| {
+        let load = |_, now| if now < DIES { 30 } else { 60 };
+        let scene = Scene::of(8, from(DIES, dead, Looks::Silent)).with_relays().with_load(load);
+        let scene = scene.policy("overload", json!({"room_dead_percent": 81, "on_shortage": "pull"}));
+        scene.policy("max_withdrawn", 8.into()).policy("keep", 1.into()).run(DIES + 60_000)
+    };
+    let few = story(&[2, 3, 4, 5, 6]);
+    taken(&few, &["n2", "n3", "n4", "n5", "n6"]);
+    let half = story(&[2, 3, 4, 5]);
+    assert!(half.holds.keys().any(|(_, guard)| guard == "capacity"), "{:?} {:?}", half.holds, half.actions);
+}
+
+#[test]
 fn what_is_shed_counts_as_demand() {
     // Too much for a while, and what is left of it on step 1.
     let load = |now: i64| match now {
@@ -165,4 +181,36 @@ fn what_is_carried_in_trouble_or_in_an_overload_is_no_calm() {
     assert!(over.fleet.contains("overload"), "{:?}", over.fleet);
     // What is usual is: then there is no room.
     held(&scene(Looks::Fine, 90, dies).run(dies + 60_000), "n2", "unconfirmed");
+}
+
+#[test]
+fn the_mean_is_of_those_that_answer() {
+    // n2 refuses, has to stay, and says that it carries nothing.
+    let story = |others: u64| {
+        let load = move |node: usize, now: i64| match (node, now) {
+            (2, DIES..) => 0,
+            (_, DIES..) => others,
+            _ => 50,
+        };
+        let scene = Scene::of(4, from(DIES, &[2], Looks::Refused)).with_load(load).policy("keep", 4.into());
+        scene.policy("overload", json!({"full_node_percent": 100})).run(DIES + 2 * LONG)
+    };
+    assert!(story(97).fleet.contains("overload"), "{:?}", story(97).fleet);
+    assert!(!story(90).fleet.contains("overload"), "{:?}", story(90).fleet);
+}
+
+#[test]
+fn where_one_does_not_tell_nobody_knows_the_mean() {
+    let story = |tell: usize| {
+        let mut scene = Scene::of(4, |_, _| Looks::Fine);
+        for node in 1..=tell {
+            for turn in 0..20 {
+                let line = json!({"k": "load", "n": format!("n{node}"), "src": "metrics", "tx_bps": 990_000_000u64});
+                scene.more.push((turn * 10_000 + 500, line));
+            }
+        }
+        scene.run(LONG)
+    };
+    assert!(story(4).fleet.contains("overload"), "{:?}", story(4).fleet);
+    assert!(!story(3).fleet.contains("overload"), "{:?}", story(3).fleet);
 }

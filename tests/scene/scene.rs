@@ -30,6 +30,8 @@ pub(crate) enum Looks {
     Hung,
     /// Status 500.
     Wrong,
+    /// Status 404.
+    Missing,
     /// Status 503.
     Shedding,
     /// As overload looks: some handshakes late, some never, echoes lost.
@@ -261,6 +263,7 @@ fn round(looks: Looks, node: usize, now: i64) -> Vec<(i64, Value)> {
         }
         Looks::Hung => vec![(30, echoes(3)), (8_000, no_answer("request", 8_000_000)), banner()],
         Looks::Wrong => vec![(30, echoes(3)), (80, answer(10_000, "http_5xx", 500)), banner()],
+        Looks::Missing => vec![(30, echoes(3)), (80, answer(10_000, "http_4xx", 404)), banner()],
         Looks::Shedding => vec![(30, echoes(3)), (80, answer(10_000, "shed", 503)), banner()],
         Looks::NoSsh => vec![(30, echoes(3)), fine(), no_banner()],
         Looks::Full => {
