@@ -3,9 +3,12 @@
 
 use witness_origin::upload::multipart::{Event, Parser, boundary};
 
+/// Its field, what its file is called, its content, and whether it came to its end.
+type Part = (String, Option<Vec<u8>>, Vec<u8>, bool);
+
 /// What a form says, up to where it is refused: parts and their content.
-fn read(bytes: &[u8], piece: usize) -> Vec<(String, Option<Vec<u8>>, Vec<u8>, bool)> {
-    let mut parts: Vec<(String, Option<Vec<u8>>, Vec<u8>, bool)> = Vec::new();
+fn read(bytes: &[u8], piece: usize) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
     let mut parser = Parser::new(b"b").expect("it is a boundary");
     let mut rest = bytes.chunks(piece.max(1));
     loop {
@@ -36,9 +39,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let (&first, form) = bytes.split_first().unwrap_or((&0, &[]));
     let (whole, pieces) = (read(form, usize::MAX), read(form, usize::from(first % 17) + 1));
     // Where it is refused, the last part may have come in more or in less.
-    let ended = |parts: &[(String, Option<Vec<u8>>, Vec<u8>, bool)]| {
-        parts.iter().filter(|part| part.3).cloned().collect::<Vec<_>>()
-    };
+    let ended = |parts: &[Part]| parts.iter().filter(|part| part.3).cloned().collect::<Vec<_>>();
     let (whole, pieces) = (ended(&whole), ended(&pieces));
     let both = whole.len().min(pieces.len());
     assert_eq!(whole[..both], pieces[..both], "it depends on how it comes");

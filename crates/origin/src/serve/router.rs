@@ -77,10 +77,8 @@ impl Answer for Router {
             response.headers_mut().insert(header::ALLOW, allowed);
             return response;
         }
-        if reads {
-            if let Some(page) = self.pages.get(path) {
-                return page;
-            }
+        if reads && let Some(page) = self.pages.get(path) {
+            return page;
         }
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match segments.as_slice() {

@@ -7,7 +7,7 @@ use http::HeaderMap;
 /// Of `Upload-Metadata`.
 const LONGEST_METADATA: usize = 8 << 10;
 
-/// The fields of one request, or of none.
+/// The one that is spoken.
 pub const VERSION: &str = "1.0.0";
 /// What is offered.
 pub const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,termination,expiration,checksum";
@@ -113,19 +113,22 @@ pub fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>, BadField> {
     }
 }
 
+/// Keys and values of an upload's metadata.
+pub type Pairs = Vec<(String, Vec<u8>)>;
+
 /// `Upload-Metadata`: as it was sent, and its pairs.
 ///
 /// # Errors
 ///
 /// When it is not well-formed, has a key twice, or is too long.
-pub fn metadata(headers: &HeaderMap) -> Result<(String, Vec<(String, Vec<u8>)>), BadField> {
+pub fn metadata(headers: &HeaderMap) -> Result<(String, Pairs), BadField> {
     let mut fields = headers.get_all("upload-metadata").iter();
     let Some(field) = fields.next() else { return Ok((String::new(), Vec::new())) };
     if fields.next().is_some() || field.len() > LONGEST_METADATA {
         return Err(BadField("Upload-Metadata is there twice, or too long"));
     }
     let text = field.to_str().map_err(|_| BadField("Upload-Metadata must be ASCII"))?;
-    let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut pairs = Pairs::new();
     for pair in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
         let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
         let value = STANDARD.decode(value.trim()).map_err(|_| BadField("a value in Upload-Metadata is no Base64"))?;
