@@ -13,6 +13,9 @@ use crate::client::{Answer, get, parse, raw};
 use crate::program::Program;
 use crate::{Scene, files, path, start};
 
+/// Status, method, target, header fields and body.
+type Case<'c> = (u16, &'static str, &'c str, Vec<(&'static str, &'static str)>, &'static [u8]);
+
 const KIND: (&str, &str) = ("content-type", "application/offset+octet-stream");
 
 fn head(method: &str, target: &str, fields: &[(&str, &str)], length: usize) -> Vec<u8> {
@@ -168,7 +171,7 @@ async fn requests_that_are_not_tus_are_refused_and_change_nothing() {
     let target = begin(at, 5).await;
     let missing = format!("{target}x");
     let zero = ("upload-offset", "0");
-    let cases: Vec<(u16, &str, &str, Vec<(&str, &str)>, &[u8])> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (412, "PATCH", &target, vec![KIND, zero, ("tus-resumable", "0.2.2")], b"hello"),
         (412, "POST", "/resumable", vec![("upload-length", "5"), ("tus-resumable", "")], b""),
         (415, "PATCH", &target, vec![zero], b"hello"),
