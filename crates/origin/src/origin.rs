@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::admin::{Admin, Health};
+use crate::admin::{Admin, Desk, Health};
 use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::db::{Db, DbError};
@@ -93,8 +93,15 @@ impl Origin {
         let (end, ended) = watch::channel(false);
         let (end_admin, admin_ended) = watch::channel(false);
         let router = Arc::new(router(config, &store, &db, &metrics, &removed, health.clone()));
+        let desk = Desk::new(
+            config.server.admin_token.clone(),
+            health.clone(),
+            metrics.clone(),
+            removed.clone(),
+            config.server.files_url.clone(),
+        );
         let janitor = Janitor { store: store.clone(), db: db.clone(), metrics: metrics.clone(), wake: removed };
-        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone() });
+        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone(), desk });
         Ok(Self {
             listen,
             admin,

@@ -80,6 +80,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// At most so many at once.
     pub max_connections: u32,
+    /// What opens the admin page; without it there is none.
+    pub admin_token: Option<Secret>,
 }
 
 /// `[store]`.

@@ -58,6 +58,7 @@ fn server(table: &Table<'_>) -> Server {
         files_url,
         trusted_proxies,
         max_connections: table.count("max_connections", 4096, 1..=1_000_000),
+        admin_token: table.secret_file("admin_token_file"),
     };
     table.finish();
     server

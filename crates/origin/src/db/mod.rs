@@ -4,10 +4,12 @@
 //! disk shares the next commit, so that many clients cost as many syncs as few. Readers have connections of their own,
 //! and never wait for the writer.
 //!
-//! Queries are functions over a connection, in [`links`] and [`bans`]: they decide nothing about who may do what.
+//! Queries are functions over a connection, in [`links`], [`listing`], [`imports`] and [`bans`]: they decide nothing about who may do what.
 
 pub mod bans;
+pub mod imports;
 pub mod links;
+pub mod listing;
 mod open;
 mod writer;
 
@@ -17,7 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-pub use open::SCHEMA;
+pub use open::{SCHEMA, look};
+pub use writer::Commits;
 use writer::Writer;
 
 /// Connections that read at once.
@@ -32,6 +35,14 @@ pub enum DbError {
     /// A newer version has written it.
     #[error("{} has schema {found}, and this version knows {SCHEMA}; use the newer version", path.display())]
     Newer {
+        /// Where it is.
+        path: PathBuf,
+        /// What it has.
+        found: i64,
+    },
+    /// An older version has written it, and who only reads does not bring it up to date.
+    #[error("{} has schema {found}, and this version wants {SCHEMA}; start the server once", path.display())]
+    Older {
         /// Where it is.
         path: PathBuf,
         /// What it has.
@@ -122,6 +133,13 @@ impl Db {
     /// How many commits there were, and how many pieces of work in them.
     #[must_use]
     pub fn commits(&self) -> (u64, u64) {
+        let counts = self.0.writer.counts();
+        (counts.commits.get(), counts.writes.get())
+    }
+
+    /// What is counted of commits.
+    #[must_use]
+    pub fn counts(&self) -> &Commits {
         self.0.writer.counts()
     }
 

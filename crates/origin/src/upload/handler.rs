@@ -96,6 +96,7 @@ impl Uploads {
         name: Option<&[u8]>,
         uploader: Uploader,
     ) -> Result<Vec<Receipt>, (Refusal, bool)> {
+        let since = Stopwatch::start();
         let mut source = Source::new(&mut body, &self.receiver.limits);
         let received = self.receive(parts, &mut source, name).await;
         let begun = source.begun;
@@ -106,6 +107,7 @@ impl Uploads {
         let refusal = match published {
             Ok(receipts) => {
                 self.metrics.uploads.add(1);
+                self.metrics.upload_seconds.add(since.elapsed());
                 return Ok(receipts);
             }
             Err(refusal) => refusal,
@@ -145,6 +147,7 @@ impl Uploads {
     }
 
     fn count(&self, refusal: &Refusal) {
+        self.metrics.refusals.add(refusal.reason());
         match refusal {
             Refusal::Full | Refusal::Failed(_) => {
                 self.metrics.failed_uploads.add(1);
