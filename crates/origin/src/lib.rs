@@ -18,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod crash;
 pub mod db;
+pub mod import;
 pub mod janitor;
 pub mod metrics;
 pub mod model;

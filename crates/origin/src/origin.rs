@@ -170,10 +170,8 @@ fn router(
     health: Health,
 ) -> Router {
     let pages = Pages::new(config);
-    let uploads = config.compat.paths.iter().map(|(path, _)| path.clone());
-    let others = ["/delete", "/favicon.ico"].into_iter().chain(pages.paths()).map(str::to_owned);
     let limits = Arc::new(config.upload.clone());
-    let names = NameMaker::new(config.upload.name_length as usize, uploads.chain(others).collect());
+    let names = NameMaker::new(config.upload.name_length as usize, reserved(config));
     Router {
         uploads: Uploads {
             receiver: Receiver { limits: limits.clone(), store: store.clone() },
@@ -201,6 +199,15 @@ fn router(
         compat: config.compat.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
     }
+}
+
+/// Paths that mean something else than a file.
+#[must_use]
+pub fn reserved(config: &Config) -> Vec<String> {
+    let pages = Pages::new(config);
+    let uploads = config.compat.paths.iter().map(|(path, _)| path.clone());
+    let others = ["/delete", "/favicon.ico"].into_iter().chain(pages.paths()).map(str::to_owned);
+    uploads.chain(others).collect()
 }
 
 /// What the configuration asks for and this version does not do yet.

@@ -113,10 +113,13 @@ impl Admin {
         let says = "How long uploads took that were stored, from the head of the request to the answer.";
         self.metrics.upload_seconds.write(&mut lines, "upload_seconds", says);
         let counts = self.health.db.counts();
+        let (placed, syncs) = self.health.store.folder_syncs();
         for (name, says, value) in [
             ("commits", "Commits of the database.", counts.commits.get()),
             ("committed_writes", "Pieces of work in these commits.", counts.writes.get()),
             ("failed_commits", "Commits that failed.", counts.failures.get()),
+            ("placed_files", "Times that a folder was to be synced after a file was put into it.", placed),
+            ("folder_syncs", "Syncs of folders that this took: those who wait at once share one.", syncs),
         ] {
             write_metric(&mut lines, "counter", name, says, value);
         }

@@ -21,8 +21,21 @@ pub enum Imported {
     Banned,
 }
 
-/// What a name stands for already: its content's hashes and size; nothing inside if it was removed.
-pub type Standing = Option<(Sha256, Sha1, u64)>;
+/// What a name stands for already: its content, and since when; nothing inside if it was removed.
+pub type Standing = Option<Known>;
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Of its content.
+    pub sha256: Sha256,
+    /// Of its content.
+    pub sha1: Sha1,
+    /// In bytes.
+    pub size: u64,
+    /// Since when.
+    pub created: Time,
+}
 
 /// What is known of a name; `None` if nothing.
 ///
@@ -32,11 +45,12 @@ pub type Standing = Option<(Sha256, Sha1, u64)>;
 pub fn known(db: &Connection, name: &Name) -> Result<Option<Standing>, DbError> {
     let found = db
         .prepare_cached(
-            "SELECT o.sha256, o.sha1, o.size FROM links l LEFT JOIN objects o ON o.id = l.object WHERE l.name = ?",
+            "SELECT o.sha256, o.sha1, o.size, l.created FROM links l LEFT JOIN objects o ON o.id = l.object WHERE l.name = ?",
         )?
         .query_row([name.as_str()], |row| {
             let Some(sha256) = row.get(0)? else { return Ok(None) };
-            Ok(Some((Sha256(sha256), Sha1(row.get(1)?), row.get(2)?)))
+            let (sha1, size, created) = (Sha1(row.get(1)?), row.get(2)?, Time(row.get(3)?));
+            Ok(Some(Known { sha256: Sha256(sha256), sha1, size, created }))
         });
     Ok(found.optional()?)
 }
@@ -54,7 +68,7 @@ pub fn import(
     now: Time,
 ) -> Result<Imported, DbError> {
     match known(db, name)? {
-        Some(Some((sha256, ..))) if sha256 == upload.sha256 => return Ok(Imported::Known),
+        Some(Some(known)) if known.sha256 == upload.sha256 => return Ok(Imported::Known),
         Some(Some(_)) => return Ok(Imported::Different),
         Some(None) => return Ok(Imported::Gone),
         None => {}

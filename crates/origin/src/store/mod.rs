@@ -9,6 +9,7 @@
 //! Nothing here knows a row. Whoever places content shares it from before it is placed until its row is there; whoever
 //! removes content that no row needs excludes the others from before the rows are looked at until it is gone.
 
+mod folders;
 mod space;
 mod staging;
 
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use folders::Folders;
 use rustix::fs::{FlockOperation, flock};
 pub use space::Reservation;
 use space::Space;
@@ -67,6 +69,7 @@ pub struct Store {
     root: PathBuf,
     stripes: Vec<Arc<RwLock<()>>>,
     space: Arc<Space>,
+    folders: Folders,
     parts: AtomicU64,
     run: String,
     /// Of the whole folder, as long as this lives.
@@ -123,6 +126,7 @@ impl Store {
             root: root.to_owned(),
             stripes: (0..STRIPES).map(|_| Arc::default()).collect(),
             space: Arc::new(Space::new(incoming, min_free)),
+            folders: Folders::default(),
             parts: AtomicU64::new(0),
             run: random(12),
             _lock: lock,
@@ -149,6 +153,12 @@ impl Store {
     #[must_use]
     pub fn room(&self) -> (u64, u64) {
         self.space.room()
+    }
+
+    /// How often a folder was to be synced, and how often one was: several uploads share one.
+    #[must_use]
+    pub fn folder_syncs(&self) -> (u64, u64) {
+        self.folders.counts()
     }
 
     /// Keeps others from removing these contents, until the guard is dropped. Many may place the same meanwhile.
@@ -189,7 +199,7 @@ impl Store {
         std::fs::rename(staged.path(), &path).map_err(fail)?;
         staged.forget();
         crash::point("placed");
-        sync_folder(path.parent().expect("it is in a folder")).map_err(fail)?;
+        self.folders.sync(path.parent().expect("it is in a folder")).map_err(fail)?;
         crash::point("folder-synced");
         Ok(())
     }

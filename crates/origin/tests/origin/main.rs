@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+mod administering;
 mod client;
 mod full;
 mod hostile;
+mod importing;
 mod killed;
+mod looking;
 mod program;
 mod races;
 mod recorded;
