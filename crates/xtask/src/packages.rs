@@ -84,6 +84,12 @@ pub(crate) const OVERLOAD: &[Need] = &[
     server("nftables", "nft", &["nftables.service"], "overload"),
 ];
 
+/// For pages in a browser.
+pub(crate) const BROWSER: &[Need] = &[
+    program("chromium", "chromium", "pages in a browser"),
+    program("chromium-driver", "chromedriver", "pages in a browser"),
+];
+
 /// For the benchmarks: those we compare with, and what they are pointed at.
 pub(crate) const BENCH: &[Need] = &[
     server(

@@ -82,7 +82,9 @@ fn fill(path: &Path, names: u64) {
     Db::open(path).unwrap().close();
     let db = Connection::open(path).unwrap();
     db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;").unwrap();
-    let mut query = db.prepare("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND sql IS NOT NULL").unwrap();
+    let mut query = db
+        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND sql IS NOT NULL")
+        .unwrap();
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     let others: Vec<(String, String, String)> = rows.collect::<Result<_, _>>().unwrap();
     drop(query);

@@ -115,7 +115,8 @@ fn moment(text: &str) -> Result<Time, String> {
     if let Some(time) = Time::read(text) {
         return Ok(time);
     }
-    let ago = units::DURATION.read(text).map(units::duration).map_err(|_| "write it like 24h or 2026-11-21".to_owned())?;
+    let ago =
+        units::DURATION.read(text).map(units::duration).map_err(|_| "write it like 24h or 2026-11-21".to_owned())?;
     Ok(Time(clock::now().0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))))
 }
 
@@ -349,7 +350,8 @@ fn top(config: &Config, wanted: &Top) -> Result<(), Failure> {
 /// The running server counts them.
 fn downloads(config: &Config, most: u32) -> Result<Vec<(String, Vec<u64>)>, Failure> {
     let Some(token) = &config.server.admin_token else {
-        let remedy = "the running server tells it to whoever has the token in server.admin_token_file, and there is none";
+        let remedy =
+            "the running server tells it to whoever has the token in server.admin_token_file, and there is none";
         return Err(Failure(2, format!("witness-origin: {remedy}")));
     };
     let address = admin_address(config);
@@ -370,10 +372,12 @@ fn downloads(config: &Config, most: u32) -> Result<Vec<(String, Vec<u64>)>, Fail
 fn list_bans(config: &Config, wants_json: bool) -> Result<(), Failure> {
     let all = bans::all(&open(config)?)?;
     if wants_json {
-        let one = |ban: &bans::Ban| json!({ "hash": hex(&ban.hash), "reason": ban.reason, "created": ban.created.rfc3339() });
+        let one =
+            |ban: &bans::Ban| json!({ "hash": hex(&ban.hash), "reason": ban.reason, "created": ban.created.rfc3339() });
         say(&Value::from(all.iter().map(one).collect::<Vec<_>>()).to_string());
     } else {
-        all.iter().for_each(|ban| say(&format!("{}  {}  {}", ban.created.rfc3339(), hex(&ban.hash), plain(&ban.reason))));
+        all.iter()
+            .for_each(|ban| say(&format!("{}  {}  {}", ban.created.rfc3339(), hex(&ban.hash), plain(&ban.reason))));
     }
     Ok(())
 }

@@ -182,7 +182,12 @@ fn health(config: &Config) -> Result<(), Failure> {
 }
 
 /// Asks a listener of ours; gives the status and the body.
-fn ask(address: SocketAddr, target: &str, token: Option<&Secret>, patience: Duration) -> std::io::Result<(u16, String)> {
+fn ask(
+    address: SocketAddr,
+    target: &str,
+    token: Option<&Secret>,
+    patience: Duration,
+) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;

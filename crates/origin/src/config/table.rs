@@ -296,14 +296,18 @@ impl<'t> Table<'t> {
         let (file, text) = match read {
             Ok(read) => read,
             Err(error) => {
-                self.problem(key, format!("it cannot be read: {error}"), "make the file, readable for this program alone");
+                self.problem(
+                    key,
+                    format!("it cannot be read: {error}"),
+                    "make the file, readable for this program alone",
+                );
                 return None;
             }
         };
         let mode = file.permissions().mode();
         // Of systemd's credentials the group may be another one; nobody else gets into their folder.
-        let is_credential =
-            std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder)) && mode & 0o007 == 0;
+        let is_credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder))
+            && mode & 0o007 == 0;
         if mode & 0o077 != 0 && !is_credential {
             self.problem(key, "others can read it", format!("chmod 600 {}", path.display()));
             return None;

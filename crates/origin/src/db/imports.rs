@@ -79,15 +79,17 @@ pub fn import(
     let object = links::store(db, upload, now)?;
     db.prepare_cached("UPDATE objects SET created = ? WHERE id = ? AND created > ?")?
         .execute(params![created.0, object, created.0])?;
-    db.prepare_cached("INSERT INTO links (name, object, original, created, expires, shared) VALUES (?, ?, ?, ?, ?, ?)")?
-        .execute(params![
-            name.as_str(),
-            object,
-            upload.original,
-            created.0,
-            upload.expires.map(|time| time.0),
-            upload.shared
-        ])?;
+    db.prepare_cached(
+        "INSERT INTO links (name, object, original, created, expires, shared) VALUES (?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        name.as_str(),
+        object,
+        upload.original,
+        created.0,
+        upload.expires.map(|time| time.0),
+        upload.shared
+    ])?;
     db.prepare_cached("INSERT INTO claims (name, original, address, created) VALUES (?, ?, ?, ?)")?
         .execute(params![name.as_str(), upload.original, upload.address, created.0])?;
     links::note(db, now, "linked", Some(name), Some(&upload.sha256.0), Some("import"))?;

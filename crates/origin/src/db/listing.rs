@@ -201,7 +201,9 @@ pub fn is_hash(text: &str) -> bool {
 fn begin(query: &mut Query, begin: &Begin) -> (&'static str, &'static str) {
     let from_links = "links l CROSS JOIN objects o ON o.id = l.object";
     match begin {
-        Begin::Newest => ("links l INDEXED BY links_by_time CROSS JOIN objects o ON o.id = l.object", "l.created DESC, l.name DESC"),
+        Begin::Newest => {
+            ("links l INDEXED BY links_by_time CROSS JOIN objects o ON o.id = l.object", "l.created DESC, l.name DESC")
+        }
         Begin::Name(text) => {
             query.add("l.name >= ? AND l.name < ?", [text.clone().into(), after(text).into()]);
             (from_links, "l.name")
@@ -227,7 +229,9 @@ fn begin(query: &mut Query, begin: &Begin) -> (&'static str, &'static str) {
             let from = "claims c CROSS JOIN links l ON l.name = c.name CROSS JOIN objects o ON o.id = l.object";
             (from, "c.created DESC, c.id DESC")
         }
-        Begin::Largest => ("objects o INDEXED BY objects_by_size CROSS JOIN links l ON l.object = o.id", "o.size DESC, l.name"),
+        Begin::Largest => {
+            ("objects o INDEXED BY objects_by_size CROSS JOIN links l ON l.object = o.id", "o.size DESC, l.name")
+        }
     }
 }
 
@@ -325,12 +329,7 @@ pub fn detail(db: &Connection, name: &Name) -> Result<Option<Detail>, DbError> {
         "SELECT original, address, created, token IS NOT NULL FROM claims WHERE name = ? ORDER BY id LIMIT ?",
     )?;
     let claims = query.query_map(params![name.as_str(), FIRST], |row| {
-        Ok(Claim {
-            original: row.get(0)?,
-            address: row.get(1)?,
-            created: Time(row.get(2)?),
-            can_delete: row.get(3)?,
-        })
+        Ok(Claim { original: row.get(0)?, address: row.get(1)?, created: Time(row.get(2)?), can_delete: row.get(3)? })
     })?;
     let claims = claims.collect::<Result<_, _>>()?;
     let mut query = db.prepare_cached("SELECT name FROM links WHERE object = ? AND name <> ? ORDER BY name LIMIT ?")?;

@@ -11,7 +11,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::DbError;
 
 /// The numbered migrations. Never edited once released; each runs in one transaction and is counted by `user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_origin.sql"), include_str!("../../migrations/0002_people.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../migrations/0001_origin.sql"), include_str!("../../migrations/0002_people.sql")];
 
 /// The schema that this version writes.
 #[expect(clippy::cast_possible_wrap, reason = "there are few migrations")]

@@ -177,8 +177,16 @@ pub async fn import(
             continue;
         }
         let modified = file.modified().map_or(clock::now(), Time::from);
-        work.take(Row { name, original: None, size: None, hash: Told::Nothing, created: Some(modified), expires: None, address: None })
-            .await?;
+        work.take(Row {
+            name,
+            original: None,
+            size: None,
+            hash: Told::Nothing,
+            created: Some(modified),
+            expires: None,
+            address: None,
+        })
+        .await?;
         progress(&work.report);
     }
     work.flush().await?;
@@ -262,7 +270,9 @@ impl Work<'_, '_> {
                     return Ok(None);
                 }
                 // The same row has brought it, or another copy of the same file.
-                Some(Some(known)) if known.size == size && (known.created == created || row.hash.is_sha1(&known.sha1)) => {
+                Some(Some(known))
+                    if known.size == size && (known.created == created || row.hash.is_sha1(&known.sha1)) =>
+                {
                     self.report.known += 1;
                     return Ok(None);
                 }

@@ -87,12 +87,15 @@ impl Source {
         let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
         read.map_err(|error| fail(error.to_string()))?;
         if head != b"SQLite format 3\0" {
-            return Err(fail("this is no SQLite database; docs/origin/from-pomf.md says how to make one of a MySQL".to_owned()));
+            return Err(fail(
+                "this is no SQLite database; docs/origin/from-pomf.md says how to make one of a MySQL".to_owned(),
+            ));
         }
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let db = db.map_err(|error| fail(error.to_string()))?;
         let columns = columns(&db, "files").map_err(|error| fail(error.to_string()))?;
-        let missing = ["id", "hash", "originalname", "filename", "size", "date"].iter().find(|it| !columns.contains(**it));
+        let missing =
+            ["id", "hash", "originalname", "filename", "size", "date"].iter().find(|it| !columns.contains(**it));
         if let Some(missing) = missing {
             let name = match kind {
                 Kind::Pomf => "pomf",
@@ -118,7 +121,10 @@ impl Source {
     pub(super) fn rows(&self) -> Result<Rows<'_>, ImportError> {
         // So that each name's other rows are found quickly: theirs may have no index.
         let text = "CREATE TEMP TABLE firsts AS SELECT min(id) AS id FROM files WHERE filename <> '' GROUP BY filename";
-        self.db.execute_batch(&format!("DROP TABLE IF EXISTS firsts; {text}; CREATE INDEX temp.firsts_by_id ON firsts (id)"))
+        self.db
+            .execute_batch(&format!(
+                "DROP TABLE IF EXISTS firsts; {text}; CREATE INDEX temp.firsts_by_id ON firsts (id)"
+            ))
             .map_err(self.fail())?;
         Ok(Rows { source: self, after: i64::MIN, page: Vec::new() })
     }
@@ -153,7 +159,8 @@ impl Source {
 
     /// Files beside those that have a row.
     pub(super) fn unlisted(&self, folder: &Path) -> Result<Vec<(String, Metadata)>, ImportError> {
-        let fail = |error: std::io::Error| ImportError::Source { path: folder.display().to_string(), why: error.to_string() };
+        let fail =
+            |error: std::io::Error| ImportError::Source { path: folder.display().to_string(), why: error.to_string() };
         let text = "CREATE TEMP TABLE IF NOT EXISTS names (filename TEXT PRIMARY KEY) WITHOUT ROWID; \
                     INSERT OR IGNORE INTO names SELECT filename FROM files WHERE filename <> ''";
         self.db.execute_batch(text).map_err(self.fail())?;

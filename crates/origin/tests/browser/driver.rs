@@ -35,9 +35,16 @@ impl Browser {
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
         let driver = Guard::start(&mut command).unwrap();
         let mut browser = Self { port, session: String::new(), _driver: driver, _profile: profile };
-        assert!(wait_until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok()), "chromedriver does not listen");
+        assert!(
+            wait_until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok()),
+            "chromedriver does not listen"
+        );
         let arguments = json!([
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1000,900",
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--window-size=1000,900",
             format!("--user-data-dir={}", browser._profile.path().display()),
         ]);
         let options = json!({ "binary": which("chromium").unwrap(), "args": arguments });
@@ -100,7 +107,10 @@ impl Browser {
 
     /// What those who do not see the page are told that an element is called.
     pub(crate) fn label(&self, css: &str) -> String {
-        self.ask("GET", &format!("/element/{}/computedlabel", self.element(css)), &Value::Null).as_str().unwrap().to_owned()
+        self.ask("GET", &format!("/element/{}/computedlabel", self.element(css)), &Value::Null)
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// A command of the browser's own protocol.

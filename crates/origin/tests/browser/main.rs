@@ -27,7 +27,10 @@ struct Scene {
 impl Scene {
     fn new() -> Option<Self> {
         if !Browser::is_there() {
-            witness_lab::skip("pages in a browser", "chromium and chromedriver are not installed (Debian packages chromium, chromium-driver)");
+            witness_lab::skip(
+                "pages in a browser",
+                "chromium and chromedriver are not installed (Debian packages chromium, chromium-driver)",
+            );
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -74,15 +77,14 @@ impl Scene {
 
     fn slow(&self, bytes_a_second: i64) {
         self.browser.devtools("Network.enable", &json!({}));
-        let conditions = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_a_second });
+        let conditions =
+            json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_a_second });
         self.browser.devtools("Network.emulateNetworkConditions", &conditions);
     }
 
     fn picture(&self, name: &str) {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"),
-            PathBuf::from,
-        );
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
         self.browser.picture(&target.join("origin-browser").join(format!("{name}.png")));
     }
 
@@ -170,7 +172,8 @@ fn what_is_not_taken_is_told_beside_its_name() {
     let Some(scene) = Scene::new() else { return };
     let browser = &scene.browser;
     scene.open();
-    let chosen = [scene.file("a.exe", b"x"), scene.file("big.bin", &vec![b'x'; 5 << 20]), scene.file("good.txt", b"good")];
+    let chosen =
+        [scene.file("a.exe", b"x"), scene.file("big.bin", &vec![b'x'; 5 << 20]), scene.file("good.txt", b"good")];
     browser.keys("input[type=file]", &chosen.join("\n"));
     browser.wait("document.querySelector('[role=status]').textContent === '1 uploaded, 2 failed'");
     let told = browser.value("[...document.querySelectorAll('.told')].map((p) => p.textContent)");
@@ -251,15 +254,24 @@ fn it_can_be_read_by_day_and_by_night_and_heard() {
     browser.value("document.activeElement.blur()");
     let mut reached = Vec::new();
     for _ in 0..12 {
-        browser.devtools("Input.dispatchKeyEvent", &json!({ "type": "keyDown", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 }));
-        browser.devtools("Input.dispatchKeyEvent", &json!({ "type": "keyUp", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 }));
+        browser.devtools(
+            "Input.dispatchKeyEvent",
+            &json!({ "type": "keyDown", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 }),
+        );
+        browser.devtools(
+            "Input.dispatchKeyEvent",
+            &json!({ "type": "keyUp", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 }),
+        );
         reached.push(browser.value("document.activeElement.tagName + (document.activeElement.type || '')"));
     }
     for wanted in ["SELECTselect-one", "INPUTcheckbox", "INPUTfile", "BUTTONbutton", "A"] {
         assert!(reached.contains(&Value::from(wanted)), "{wanted} is not among {reached:?}");
     }
     // On a telephone nothing is cut off.
-    browser.devtools("Emulation.setDeviceMetricsOverride", &json!({ "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true }));
+    browser.devtools(
+        "Emulation.setDeviceMetricsOverride",
+        &json!({ "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true }),
+    );
     assert_eq!(browser.value("document.documentElement.scrollWidth <= window.innerWidth"), true);
     scene.picture("telephone");
     let complaints = browser.complaints();

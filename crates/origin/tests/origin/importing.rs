@@ -88,7 +88,9 @@ async fn a_pomf_goes_on_here_and_what_is_wrong_with_it_is_told() {
     assert_eq!(told["troubles"], serde_json::json!({ "missing": 1, "name": 2, "differs": 1 }), "{text}");
 
     let origin = start(folder.path(), "").await;
-    for (name, content) in [("aaaaaa.txt", "one"), ("bbbbbb.txt", "one"), ("cccccc.tar.gz", "another"), ("dddddd.txt", "changed")] {
+    for (name, content) in
+        [("aaaaaa.txt", "one"), ("bbbbbb.txt", "one"), ("cccccc.tar.gz", "another"), ("dddddd.txt", "changed")]
+    {
         let answer = get(origin.listen(), &format!("/{name}"), &[]).await;
         assert_eq!((answer.status, answer.text().as_str()), (200, content), "{name}");
     }
@@ -156,7 +158,10 @@ fn what_is_no_database_of_theirs_is_told() {
     let (output, text) = import(folder.path(), "pomf", &[]);
     assert!(output.status.code() == Some(1) && text.contains("docs/origin/from-pomf.md"), "{text}");
     std::fs::remove_file(folder.path().join("theirs.sq3")).unwrap();
-    Connection::open(folder.path().join("theirs.sq3")).unwrap().execute_batch("CREATE TABLE files (id INTEGER)").unwrap();
+    Connection::open(folder.path().join("theirs.sq3"))
+        .unwrap()
+        .execute_batch("CREATE TABLE files (id INTEGER)")
+        .unwrap();
     let (output, text) = import(folder.path(), "uguu", &[]);
     assert!(output.status.code() == Some(1) && text.contains("there is no column hash"), "{text}");
 }

@@ -27,7 +27,7 @@ async fn what_people_ask_is_told_beside_the_server() {
     assert_eq!(json(&["list", "--json"]), serde_json::json!([]));
     let file = upload(program.at, "a report.txt", b"something").await;
     upload(program.at, "a report.txt", b"something").await;
-    let other = upload(program.at, "picture.bin", &[0x80; 3000]).await;
+    let other = upload(program.at, "picture.bin", &[0; 3000]).await;
     let name = file["filename"].as_str().unwrap();
     let listed = told(&["list"]);
     let lines: Vec<&str> = listed.lines().collect();

@@ -4,6 +4,7 @@
 
 mod administering;
 mod client;
+mod examples;
 mod full;
 mod hostile;
 mod importing;

@@ -61,7 +61,11 @@ pub(super) fn json(value: &Value) -> Response<Outgoing> {
 
 pub(super) fn refused(status: StatusCode, says: &str) -> Response<Outgoing> {
     let says = e(says);
-    respond(status, "Not done", &format!("<main><h1>Not done</h1><p>{says}</p><p><a href=\"/admin\">Back</a></p></main>"))
+    respond(
+        status,
+        "Not done",
+        &format!("<main><h1>Not done</h1><p>{says}</p><p><a href=\"/admin\">Back</a></p></main>"),
+    )
 }
 
 pub(super) fn login(status: StatusCode, says: Option<&str>) -> Response<Outgoing> {
@@ -197,8 +201,9 @@ pub(super) fn uploads(
     ]);
     let rows = found.iter().map(|it| {
         let name = e(it.link.name.as_str());
-        let mut cells =
-            vec![cell(&format!("<input type=\"checkbox\" name=\"name\" value=\"{name}\" aria-label=\"Choose {name}\">"))];
+        let mut cells = vec![cell(&format!(
+            "<input type=\"checkbox\" name=\"name\" value=\"{name}\" aria-label=\"Choose {name}\">"
+        ))];
         cells.extend(entry(it));
         cells
     });
@@ -322,9 +327,9 @@ pub(super) fn top(
     addresses: &[FromAddress],
     repeated: &[(String, u64)],
 ) -> Response<Outgoing> {
-    let popular = popular.iter().map(|(name, count, bytes)| {
-        vec![cell(&about(name)), number(&count.to_string()), number(&people_size(*bytes))]
-    });
+    let popular = popular
+        .iter()
+        .map(|(name, count, bytes)| vec![cell(&about(name)), number(&count.to_string()), number(&people_size(*bytes))]);
     let addresses = addresses.iter().map(|(address, count, bytes)| {
         vec![cell(&find(address, address)), number(&count.to_string()), number(&people_size(*bytes))]
     });

@@ -175,7 +175,10 @@ impl Desk {
         match who {
             Who::Nobody => return Ok(html::login(StatusCode::UNAUTHORIZED, None)),
             Who::Person(expected) if !Secret::new(expected).is(field(form, "form").as_bytes()) => {
-                return Ok(html::refused(StatusCode::FORBIDDEN, "this form is from another session: load its page again"));
+                return Ok(html::refused(
+                    StatusCode::FORBIDDEN,
+                    "this form is from another session: load its page again",
+                ));
             }
             Who::Person(_) | Who::Program => {}
         }
