@@ -1,6 +1,6 @@
 //! Drives a browser by its WebDriver: <https://www.w3.org/TR/webdriver2/>.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -67,10 +67,7 @@ impl Browser {
             body.len()
         )
         .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let start = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-        let text = String::from_utf8_lossy(&answer[start..]).into_owned();
+        let text = body_of(stream);
         let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert!(value["value"]["error"].is_null(), "{method} {path}: {}", value["value"]);
         value["value"].clone()
@@ -133,6 +130,24 @@ impl Browser {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, base64(shot["data"].as_str().unwrap())).unwrap();
     }
+}
+
+/// It keeps the connection open, whatever it is asked to do.
+fn body_of(stream: TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        match line.trim_end().split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().unwrap(),
+            None if line.trim_end().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
 }
 
 impl Drop for Browser {

@@ -16,7 +16,8 @@ async fn scene() -> Scene {
     std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
     let server = "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
-                  files_url = \"https://files.example.com\"\nadmin_token_file = \"token\"\n";
+                  files_url = \"https://files.example.com\"\nadmin_token_file = \"token\"\n\
+                  [upload]\nkeep_addresses = true\n";
     let origin = start(folder.path(), server).await;
     Scene { origin, folder }
 }
