@@ -2,12 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use witness_lab::process::{Guard, wait_until, which};
+use witness_lab::process::{Guard, signal, wait_until, which};
 
 /// For whatever a page does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,6 +18,8 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub(crate) struct Browser {
     port: u16,
     session: String,
+    /// The browser's own process, where chromedriver tells it.
+    pid: Option<u32>,
     /// Ends the browser, too.
     _driver: Guard,
     _profile: tempfile::TempDir,
@@ -34,7 +37,7 @@ impl Browser {
         let mut command = Command::new(which("chromedriver").unwrap());
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
         let driver = Guard::start(&mut command).unwrap();
-        let mut browser = Self { port, session: String::new(), _driver: driver, _profile: profile };
+        let mut browser = Self { port, session: String::new(), pid: None, _driver: driver, _profile: profile };
         assert!(
             wait_until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok()),
             "chromedriver does not listen"
@@ -50,12 +53,13 @@ impl Browser {
         let options = json!({ "binary": which("chromium").unwrap(), "args": arguments });
         let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let made = browser.ask("POST", "", &json!({ "capabilities": { "alwaysMatch": wanted } }));
+        browser.pid = made["capabilities"]["goog:processID"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         browser.session = format!("/{}", made["sessionId"].as_str().unwrap());
         browser
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let body = if method == "GET" { String::new() } else { body.to_string() };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(
@@ -140,7 +144,9 @@ fn body_of(stream: TcpStream) -> String {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
         match line.trim_end().split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().unwrap(),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().unwrap()
+            }
             None if line.trim_end().is_empty() => break,
             _ => {}
         }
@@ -152,8 +158,13 @@ fn body_of(stream: TcpStream) -> String {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.ask("DELETE", "", &Value::Null);
+        // A test that failed must not fail twice; but the browser has to go, too.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.ask("DELETE", "", &Value::Null)));
+        if let Some(pid) = self.pid {
+            let gone = || !Path::new(&format!("/proc/{pid}")).exists();
+            if !wait_until(Duration::from_secs(10), gone) {
+                signal(pid, rustix::process::Signal::KILL);
+            }
         }
     }
 }

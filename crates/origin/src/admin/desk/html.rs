@@ -131,6 +131,10 @@ fn number(text: &str) -> String {
     format!("<td class=\"number\">{text}</td>")
 }
 
+fn when(text: &str) -> String {
+    format!("<td class=\"when\">{text}</td>")
+}
+
 fn wide(text: &str) -> String {
     format!("<td class=\"wide\">{text}</td>")
 }
@@ -173,7 +177,7 @@ fn entry(entry: &Entry) -> Vec<String> {
         wide(&e(&entry.link.original)),
         number(&people_size(entry.size)),
         cell(&e(&entry.kind)),
-        number(&minute(entry.link.created)),
+        when(&minute(entry.link.created)),
         cell(&address.unwrap_or_default()),
         cell(&marks.join(", ")),
     ]
@@ -265,7 +269,7 @@ pub(super) fn detail(files_url: &str, form: &str, name: &Name, detail: &Detail, 
     let rows = claims.iter().map(|claim| {
         let address = claim.address.as_deref().map(|address| find(address, address)).unwrap_or_default();
         let can = if claim.can_delete { "has a link to delete it" } else { "" };
-        vec![number(&minute(claim.created)), cell(&address), wide(&e(&claim.original)), cell(can)]
+        vec![when(&minute(claim.created)), cell(&address), wide(&e(&claim.original)), cell(can)]
     });
     let claims = table(&["When (UTC)", "From", "Called", ""], rows);
     let others: Vec<String> = names.iter().map(|name| about(name)).collect();
@@ -304,7 +308,7 @@ pub(super) fn bans(form: &str, bans: &[Ban], said: Said) -> Response<Outgoing> {
              <button aria-label=\"Take the ban of {hash} back\">Take back</button></form>"
         );
         vec![
-            number(&minute(ban.created)),
+            when(&minute(ban.created)),
             wide(&format!("<code>{}</code>", find(&hash, &hash))),
             wide(&e(&ban.reason)),
             cell(&button),
