@@ -345,3 +345,6 @@ impl Recent {
         (self.service, self.silence, self.soft, self.degraded, self.hard) = (None, None, None, None, None);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -526,28 +526,35 @@ fn equal_input_equal_bytes() {
     assert_eq!(serde_json::to_string(&parsed).unwrap(), bytes());
 }
 
-#[test]
-fn a_node_half_of_whose_addresses_are_dead_leaves_whatever_it_carries() {
+/// A node of which one address is well and another looks as told, round by round: what is held, and what is done.
+fn half(looks: Sees) -> Vec<(String, String)> {
     let mut world = World::of(4);
     world.carries = Some(50);
     world.policy.strikes = 1;
-    let dead: IpAddr = "192.0.2.201".parse().unwrap();
-    world.fleet.nodes.get_mut(&name("n1")).unwrap().addresses.push(dead);
+    let other: IpAddr = "192.0.2.201".parse().unwrap();
+    world.fleet.nodes.get_mut(&name("n1")).unwrap().addresses.push(other);
     world.publish_all();
     let mut world = warmed(world);
-    let mut held = Vec::new();
-    for _ in 0..3 {
+    let look = |_| {
         world.pass(60);
         let mut rounds = world.rounds(&[FINE]);
-        let silent = world.round(&name("n1"), DEAD).unwrap().observations;
-        rounds[0]
-            .observations
-            .extend(silent.into_iter().map(|one| witness::model::Observation { address: dead, ..one }));
+        let seen = world.round(&name("n1"), looks).unwrap().observations;
+        let seen = seen.into_iter().map(|one| witness::model::Observation { address: other, ..one });
+        rounds[0].observations.extend(seen);
         let ruling = world.judge_rounds(&rounds, None);
         let judged = world.take(ruling);
-        held.push((holds(&judged).join(" "), actions(&judged).join(" ")));
-    }
+        (holds(&judged).join(" "), actions(&judged).join(" "))
+    };
+    (0..3).map(look).collect()
+}
+
+#[test]
+fn a_node_half_of_whose_addresses_are_dead_leaves_whatever_it_carries() {
     // One round or two are no proof; from the third on, whoever was given that address is known to get nothing.
+    let held = half(DEAD);
     assert!(held[..2].iter().all(|(held, _)| held == "withdraw n1 still-serves"), "{held:?}");
     assert_eq!(held[2].1, "withdraw n1 S2.strikes", "{held:?}");
+    // It lives, and its service fails: it may be too much for it, and half of its clients are served.
+    let held = half(Sees::Only(ProbeKind::Https));
+    assert!(held.iter().all(|(held, _)| held == "withdraw n1 still-serves"), "{held:?}");
 }

@@ -145,3 +145,24 @@ fn trouble_of_another_that_is_long_over_does_not_make_it_everybodys() {
     assert!(!Scene::of(4, looks(60_000)).run(2_400_000).withdrawn().is_empty());
     held(&Scene::of(4, looks(DIES + 200_000)).run(DIES + 1_400_000), "n2", "capacity");
 }
+
+#[test]
+fn what_is_carried_in_trouble_or_in_an_overload_is_no_calm() {
+    // 40 % in calm times: three can carry what four do, whatever it was for some minutes in between.
+    let dies = 380_000;
+    let scene = |full: Looks, much: u64, until: i64| {
+        let looks = move |node, now| match node {
+            2 if now >= dies => Looks::CutOff,
+            3 if (60_000..until).contains(&now) => full,
+            _ => Looks::Fine,
+        };
+        let load = move |_, now| if (60_000..until).contains(&now) { much } else { 40 };
+        Scene::of(4, looks).with_load(load).policy("overload", json!({"latch": "10s"}))
+    };
+    taken(&scene(Looks::Full, 90, 340_000).run(dies + 60_000), &["n2"]);
+    let over = scene(Looks::Fine, 99, 340_000).run(dies + 60_000);
+    taken(&over, &["n2"]);
+    assert!(over.fleet.contains("overload"), "{:?}", over.fleet);
+    // What is usual is: then there is no room.
+    held(&scene(Looks::Fine, 90, dies).run(dies + 60_000), "n2", "unconfirmed");
+}

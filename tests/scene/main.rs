@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
+mod crowd;
 mod figures;
 mod guards;
+mod ladder;
 mod mistakes;
 mod scene;
 mod times;

@@ -114,6 +114,7 @@ fn a_flapping_node_leaves_at_most_five_times_in_forty_minutes() {
     let times = story.withdrawn().len();
     assert!((2..=5).contains(&times), "{times}: {:?}", story.actions);
     assert!(story.verdicts.contains(&("n2".to_owned(), "flapping".to_owned())), "{:?}", story.verdicts);
+    assert!(story.is_held("n2", "flapping"), "{:?}", story.holds);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::Uri;
@@ -12,11 +13,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLog;
-use crate::config::{Config, Position, SourceKind};
+use crate::config::{BucketKey, Config, Position, SourceKind};
 use crate::fill::{Engine, EngineOptions};
 use crate::load::{Limiter, Load};
 use crate::serve::{self, Certificates, Connections, Control, Handler, Listener, Manners, TlsError};
-use crate::source::{SourceOptions, Sources};
+use crate::source::{Bucket, SourceOptions, Sources};
 use crate::store::{Options, Store};
 
 /// A stream that is silent for so long while somebody waits for it is replaced.
@@ -59,8 +60,8 @@ pub enum StartError {
         /// Its URL.
         url: String,
     },
-    /// No source that is there can be asked yet.
-    #[error("sources: none of them is of a kind that can be asked yet; add one with urls")]
+    /// There is none.
+    #[error("sources: there is none")]
     NoSource,
     /// The access log cannot be opened.
     #[error("failed to open the access log: {0}")]
@@ -85,6 +86,8 @@ pub struct Edge {
     end_health: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     tending: JoinHandle<()>,
+    /// Looks after the siblings.
+    watching: JoinHandle<()>,
     health_thread: std::thread::JoinHandle<()>,
 }
 
@@ -115,9 +118,11 @@ impl Edge {
         let limiter = Arc::new(Limiter::new(limits.rate_per_client, &limits.shed_rates, limits.rate_burst));
         let control = Arc::new(Control {
             node: config.node.name.clone(),
+            fleet: config.node.fleet.clone(),
             token: config.node.token.clone(),
             load: load.clone(),
             engine: engine.clone(),
+            purges: AtomicU64::new(0),
             connections: connections.clone(),
             access_log: access_log.clone(),
         });
@@ -166,7 +171,11 @@ impl Edge {
             .into_iter()
             .map(|(_, listener)| tokio::spawn(serve::serve(listener, handler.clone(), manners.clone(), ended.clone())))
             .collect();
-        let tending = tokio::spawn(tend(store, pairs.clone()));
+        let watching = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.sources.watch().await }
+        });
+        let tending = tokio::spawn(tend(engine.clone(), pairs.clone()));
         Ok(Self {
             http,
             https,
@@ -179,6 +188,7 @@ impl Edge {
             end_health,
             listeners,
             tending,
+            watching,
             health_thread,
         })
     }
@@ -229,6 +239,7 @@ impl Edge {
             let _ = listener.await;
         }
         self.tending.abort();
+        self.watching.abort();
         let _ = self.end_health.send(true);
         let store = self.engine.store.clone();
         let thread = self.health_thread;
@@ -246,13 +257,17 @@ impl Edge {
     }
 }
 
-async fn tend(store: Arc<Store>, pairs: Vec<Arc<Certificates>>) {
-    let first = store.clone();
-    let _ = tokio::task::spawn_blocking(move || first.look_through()).await;
+async fn tend(engine: Arc<Engine>, pairs: Vec<Arc<Certificates>>) {
+    let first = engine.clone();
+    let _ = tokio::task::spawn_blocking(move || first.store.look_through()).await;
     loop {
         tokio::time::sleep(TEND).await;
-        let store = store.clone();
-        let _ = tokio::task::spawn_blocking(move || store.tend()).await;
+        let engine = engine.clone();
+        let tended = tokio::task::spawn_blocking(move || {
+            engine.sweep();
+            engine.store.tend();
+        });
+        let _ = tended.await;
         for error in pairs.iter().filter_map(|pair| pair.reload().err()) {
             tracing::warn!(%error, "failed to read the certificates again; the old ones are served");
         }
@@ -294,6 +309,7 @@ fn sources(config: &Config) -> Result<(Sources, Vec<Arc<Certificates>>), StartEr
                     name: source.name.clone(),
                     urls: urls.clone(),
                     host: host.clone(),
+                    bucket: None,
                     tls: serve::client_config_with(ca_file.as_deref(), identity)?,
                     connect_timeout: *connect_timeout,
                     read_timeout: *read_timeout,
@@ -301,7 +317,32 @@ fn sources(config: &Config) -> Result<(Sources, Vec<Arc<Certificates>>), StartEr
                     sticky: *sticky,
                 });
             }
-            SourceKind::S3 => tracing::warn!(source = source.name, "buckets cannot be asked yet; it is left out"),
+            SourceKind::S3 { endpoint, bucket, region, key, ca_file, connect_timeout, read_timeout } => {
+                let key = match key {
+                    BucketKey::Known(id, secret) => Some((id.reveal().to_owned(), secret.reveal().to_owned())),
+                    BucketKey::Missing(variables) => {
+                        let variables = variables.join(", ");
+                        tracing::warn!(
+                            source = source.name,
+                            variables,
+                            "the environment does not have a bucket's key: it is asked without a signature"
+                        );
+                        None
+                    }
+                    BucketKey::None => None,
+                };
+                list.push(SourceOptions {
+                    name: source.name.clone(),
+                    urls: vec![endpoint.clone()],
+                    host: None,
+                    bucket: Some(Arc::new(Bucket::new(bucket, region, key))),
+                    tls: serve::client_config(ca_file.as_deref())?,
+                    connect_timeout: *connect_timeout,
+                    read_timeout: *read_timeout,
+                    http2: false,
+                    sticky: None,
+                });
+            }
         }
     }
     if list.is_empty() {
@@ -316,6 +357,7 @@ fn sources(config: &Config) -> Result<(Sources, Vec<Arc<Certificates>>), StartEr
         name: "siblings".to_owned(),
         urls: members.clone(),
         host: None,
+        bucket: None,
         tls: serve::client_config(config.siblings.ca_file.as_deref())?,
         connect_timeout: SIBLING_CONNECT,
         read_timeout: SIBLING_READ,
@@ -352,7 +394,10 @@ pub fn check(config: &Config) -> Vec<String> {
 /// With the first that is.
 pub fn refuse_ourselves(config: &Config) -> Result<(), StartError> {
     for source in &config.sources {
-        let SourceKind::Http { urls, .. } = &source.kind else { continue };
+        let urls = match &source.kind {
+            SourceKind::Http { urls, .. } => urls.as_slice(),
+            SourceKind::S3 { endpoint, .. } => std::slice::from_ref(endpoint),
+        };
         if let Some(url) = urls.iter().find(|url| is_ourselves(config, url)) {
             return Err(StartError::Ourselves { at: source.at, name: source.name.clone(), url: url.to_string() });
         }

@@ -14,6 +14,7 @@ pub mod access_log;
 pub mod clock;
 pub mod config;
 pub mod connect;
+mod crash;
 pub mod edge;
 pub mod fill;
 pub mod http;

@@ -1,10 +1,10 @@
 //! The program `witness-edge`: parse, start tracing, run a command, map failure to an exit code.
 
-use std::io::{IsTerminal, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+mod ask;
+
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use witness_edge::config::Config;
 use witness_edge::edge::{self, Edge};
 
-/// For the health document, all in all.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Answers are made of many small pieces of memory that live for a moment.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A caching reverse proxy for big files.
 #[derive(Debug, Parser)]
@@ -32,7 +33,7 @@ struct Arguments {
     config: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Serves until it gets SIGTERM or SIGINT. SIGHUP: reads the certificates again.
     Run,
@@ -40,6 +41,38 @@ enum Command {
     Check,
     /// Asks a running edge how it is: exits with 0 when it should get traffic, with 1 when it should not.
     Health,
+    /// Has the running edge forget a URL with all its variants, or all that has a surrogate key.
+    Purge {
+        /// The whole URL.
+        #[arg(required_unless_present = "key", conflicts_with = "key")]
+        url: Option<String>,
+        /// A key from `Surrogate-Key` or `Cache-Tag`.
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// At all siblings as well.
+        #[arg(long)]
+        fleet: bool,
+    },
+    /// Tells what the running edge has of a URL: which slices, how old, and why.
+    Inspect {
+        /// The whole URL.
+        url: String,
+        /// A field of the request, such as "Accept-Language: de", for what has variants.
+        #[arg(long, value_name = "FIELD")]
+        header: Vec<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tells what most goes out for at the moment: objects, and pages that they are in.
+    Top {
+        /// How many of each.
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        count: usize,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Why it ends, for people, and with which code: 1 the work could not be done, 2 the configuration is wrong.
@@ -47,10 +80,17 @@ struct Failure(u8, String);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match arguments.command {
+    let result = match &arguments.command {
         Command::Run => read(&arguments).and_then(|config| run(&arguments, &config)),
         Command::Check => read(&arguments).and_then(|config| check(&arguments, &config)),
-        Command::Health => read(&arguments).and_then(|config| health(&config)),
+        Command::Health => read(&arguments).and_then(|config| ask::health(&config)),
+        Command::Purge { url, key, fleet } => {
+            read(&arguments).and_then(|config| ask::purge(&config, url.as_deref(), key.as_deref(), *fleet))
+        }
+        Command::Inspect { url, header, json } => {
+            read(&arguments).and_then(|config| ask::inspect(&config, url, header, *json))
+        }
+        Command::Top { count, json } => read(&arguments).and_then(|config| ask::top(&config, *count, *json)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -118,35 +158,4 @@ fn check(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     }
     let lines = found.iter().map(|line| format!("{}:{line}", arguments.config.display()));
     Err(Failure(2, lines.collect::<Vec<_>>().join("\n")))
-}
-
-fn health(config: &Config) -> Result<(), Failure> {
-    let mut address = config.listen.health;
-    if address.ip().is_unspecified() {
-        let loopback = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
-        address.set_ip(loopback);
-    }
-    let document =
-        ask(address).map_err(|error| Failure(1, format!("witness-edge: {address} does not answer: {error}")))?;
-    let _ = writeln!(std::io::stdout(), "{document}");
-    let status = serde_json::from_str::<serde_json::Value>(&document)
-        .ok()
-        .and_then(|document| document.get("status").and_then(serde_json::Value::as_str).map(str::to_owned));
-    // One that is busy or overloaded is alive: to take it out would make it worse for the others.
-    match status.as_deref() {
-        Some("ok" | "busy" | "overload") => Ok(()),
-        Some(status) => Err(Failure(1, format!("witness-edge: {status}"))),
-        None => Err(Failure(1, "witness-edge: this is no health document".to_owned())),
-    }
-}
-
-fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /.witness/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(64 << 10).read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned());
-    body.filter(|_| answer.starts_with("HTTP/1.1 200")).ok_or_else(|| std::io::Error::other("not with 200"))
 }

@@ -3,11 +3,14 @@ CREATE TABLE objects (
     id INTEGER PRIMARY KEY,
     sha256 BLOB NOT NULL UNIQUE CHECK (length(sha256) = 32),
     sha1 BLOB NOT NULL CHECK (length(sha1) = 20),
+    md5 BLOB CHECK (length(md5) = 16), -- for bans by old lists
     size INTEGER NOT NULL CHECK (size >= 0),
     kind TEXT NOT NULL,
     created INTEGER NOT NULL,
     place TEXT NOT NULL DEFAULT 'local' CHECK (place IN ('local', 'both', 'remote'))
 ) STRICT;
+CREATE INDEX objects_by_sha1 ON objects (sha1);
+CREATE INDEX objects_by_md5 ON objects (md5) WHERE md5 IS NOT NULL;
 
 -- What stands in URLs. One that was removed stays for a while, so that it is not given to somebody else.
 CREATE TABLE links (
@@ -40,11 +43,12 @@ CREATE TABLE claims (
 CREATE INDEX claims_by_name ON claims (name);
 CREATE UNIQUE INDEX claims_by_token ON claims (token) WHERE token IS NOT NULL;
 
--- Content that nobody may upload or see, by either hash.
+-- Content that nobody may upload or see, by any of its hashes.
 CREATE TABLE bans (
-    hash BLOB PRIMARY KEY CHECK (length(hash) IN (20, 32)),
+    hash BLOB PRIMARY KEY CHECK (length(hash) IN (16, 20, 32)),
     reason TEXT NOT NULL,
-    created INTEGER NOT NULL
+    created INTEGER NOT NULL,
+    until INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- Content that no link needs any more and whose file is about to go.

@@ -8,7 +8,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::{self, Stopwatch};
 use crate::crash;
-use crate::db::{Db, DbError, links};
+use crate::db::{Db, DbError, links, resumable};
+use crate::follow::gate::Gate;
+use crate::follow::standing::{self, Role};
 use crate::metrics::Metrics;
 use crate::model::{Sha256, Time};
 use crate::store::{FOLDERS, Store};
@@ -41,6 +43,10 @@ pub struct Janitor {
     pub metrics: Arc<Metrics>,
     /// Told when something was removed.
     pub wake: Arc<Notify>,
+    /// Whether this origin writes.
+    pub gate: Gate,
+    /// Whether names that were removed are forgotten at last: a legacy source would bring them back.
+    pub forgets: bool,
 }
 
 impl Janitor {
@@ -67,12 +73,15 @@ impl Janitor {
 
     async fn tidy(&self, guard: &mut ClockGuard) -> Result<(), DbError> {
         let now = clock::now();
-        if guard.is_steady(now) {
+        let is_steady = guard.is_steady(now);
+        let writes = self.gate.is_open() && self.db.read(standing::read).await?.role == Role::Writes;
+        if is_steady && writes {
             while self.db.read(move |db| links::is_any_over(db, now)).await? {
                 self.db.write(move |db| links::expire(db, now, SOME)).await?;
             }
+            self.forget_unfinished(now).await?;
             let before = Time(now.0.saturating_sub(i64::try_from(MEMORY.as_millis()).unwrap_or(i64::MAX)));
-            if self.db.read(move |db| links::forgettable(db, before)).await? {
+            if self.forgets && self.db.read(move |db| links::forgettable(db, before)).await? {
                 self.db.write(move |db| links::forget(db, before, SOME)).await?;
             }
         }
@@ -85,6 +94,45 @@ impl Janitor {
                 self.bury(sha256).await?;
             }
         }
+    }
+
+    /// Forgets uploads in parts of which nothing came for long.
+    async fn forget_unfinished(&self, now: Time) -> Result<(), DbError> {
+        loop {
+            let over = self.db.read(move |db| resumable::over(db, now, SOME)).await?;
+            if over.is_empty() {
+                return Ok(());
+            }
+            for hash in over {
+                // Whoever is at it sees that the row is gone.
+                self.db.write(move |db| resumable::forget(db, &hash)).await?;
+                let store = self.store.clone();
+                let removed = tokio::task::spawn_blocking(move || store.remove_resumable(&hash)).await;
+                removed
+                    .map_err(|error| DbError::Other(error.to_string()))?
+                    .map_err(|error| DbError::Other(error.to_string()))?;
+            }
+        }
+    }
+
+    /// Removes parts of uploads that no row knows, or that are published already: a crash has left them.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be looked for or removed.
+    pub async fn remove_leftovers(&self) -> Result<(), DbError> {
+        let other = |error: String| DbError::Other(error);
+        let store = self.store.clone();
+        let all = tokio::task::spawn_blocking(move || store.all_resumable()).await;
+        let all = all.map_err(|error| other(error.to_string()))?.map_err(|error| other(error.to_string()))?;
+        for hash in all {
+            if !self.db.read(move |db| resumable::is_unfinished(db, &hash)).await? {
+                let store = self.store.clone();
+                let removed = tokio::task::spawn_blocking(move || store.remove_resumable(&hash)).await;
+                removed.map_err(|error| other(error.to_string()))?.map_err(|error| other(error.to_string()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes content, unless somebody has uploaded it again.

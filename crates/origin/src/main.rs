@@ -10,8 +10,10 @@ fn main() -> ExitCode {
     match cli::run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(code, message)) => {
-            // Nobody may be listening any more.
-            let _ = writeln!(std::io::stderr(), "{message}");
+            // Of a judgement, the code says it all. And nobody may be listening any more.
+            if !message.is_empty() {
+                let _ = writeln!(std::io::stderr(), "{message}");
+            }
             ExitCode::from(code)
         }
     }

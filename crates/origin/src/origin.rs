@@ -11,15 +11,20 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, Desk, Health};
 use crate::clock::Stopwatch;
-use crate::config::Config;
+use crate::config::{Config, Dialect, Json, Size, Status, Url};
+use crate::copies::{Copies, CopiesError};
 use crate::db::{Db, DbError};
 use crate::janitor::Janitor;
+use crate::limits::{AddressBans, Allowances, Counts};
 use crate::metrics::Metrics;
 use crate::model::NameMaker;
 use crate::pages::Pages;
-use crate::serve::{self, Files, Router};
+use crate::purge;
+use crate::screen::Screen;
+use crate::serve::{self, Files, Manners, Pace, Router};
 use crate::store::{Store, StoreError};
-use crate::upload::{Publisher, Receiver, Uploads};
+use crate::upload::tus::{Parties, Tus};
+use crate::upload::{Admission, Publisher, Receiver, Uploads};
 
 /// On the listener for whoever runs this.
 const ADMIN_CONNECTIONS: u32 = 64;
@@ -41,6 +46,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("failed to open the database: {0}")]
     Database(#[from] DbError),
+    /// What is elsewhere cannot be used.
+    #[error("{0}")]
+    Copies(#[from] CopiesError),
 }
 
 /// A running origin.
@@ -56,7 +64,10 @@ pub struct Origin {
     end_admin: watch::Sender<bool>,
     public: JoinHandle<()>,
     janitor: JoinHandle<()>,
+    purger: JoinHandle<()>,
     private: JoinHandle<()>,
+    copies: Copies,
+    copying: Vec<JoinHandle<()>>,
 }
 
 impl Origin {
@@ -92,7 +103,26 @@ impl Origin {
         };
         let (end, ended) = watch::channel(false);
         let (end_admin, admin_ended) = watch::channel(false);
-        let router = Arc::new(router(config, &store, &db, &metrics, &removed, health.clone()));
+        let (copies, copying) = Copies::start(config, &store, &db, &metrics, &ended).await?;
+        let router = Arc::new(router(config, &store, &db, &metrics, &removed, health.clone(), &copies));
+        let janitor = Janitor {
+            store: store.clone(),
+            db: db.clone(),
+            metrics: metrics.clone(),
+            wake: removed,
+            gate: copies.gate.clone(),
+            forgets: config.legacy.is_empty(),
+        };
+        janitor.remove_leftovers().await?;
+        let manners = Manners {
+            most: config.server.max_connections,
+            most_each: config.server.max_connections_per_address,
+            exempt: config.server.trusted_proxies.clone(),
+            pace: config.serve.min_rate.map(|least| Pace { least, after: config.serve.slow_after }),
+            metrics: metrics.clone(),
+        };
+        let private_manners = Manners { most: ADMIN_CONNECTIONS, most_each: ADMIN_CONNECTIONS, ..manners.clone() };
+        let purger = purge::run(config.edges.clone(), db.clone(), metrics.clone(), ended.clone());
         let desk = Desk::new(
             config.server.admin_token.clone(),
             health.clone(),
@@ -100,8 +130,7 @@ impl Origin {
             removed.clone(),
             config.server.files_url.clone(),
         );
-        let janitor = Janitor { store: store.clone(), db: db.clone(), metrics: metrics.clone(), wake: removed };
-        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone(), desk });
+        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone(), desk, copies: copies.clone() });
         Ok(Self {
             listen,
             admin,
@@ -111,9 +140,12 @@ impl Origin {
             ending,
             end,
             end_admin,
-            public: tokio::spawn(serve::serve(public, router, config.server.max_connections, ended.clone())),
+            public: tokio::spawn(serve::serve(public, router, manners, ended.clone())),
             janitor: tokio::spawn(janitor.run(ended)),
-            private: tokio::spawn(serve::serve(private, admin_answers, ADMIN_CONNECTIONS, admin_ended)),
+            purger: tokio::spawn(purger),
+            private: tokio::spawn(serve::serve(private, admin_answers, private_manners, admin_ended)),
+            copies,
+            copying,
         })
     }
 
@@ -147,6 +179,12 @@ impl Origin {
         &self.metrics
     }
 
+    /// What is elsewhere.
+    #[must_use]
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
     /// Ends it: no new connections, a while for what is under way, then the database is closed.
     pub async fn stop(self) {
         self.ending.store(true, Ordering::Relaxed);
@@ -154,6 +192,10 @@ impl Origin {
         // Who panicked has ended, too.
         let _ = self.public.await;
         let _ = self.janitor.await;
+        for copying in self.copying {
+            let _ = copying.await;
+        }
+        let _ = self.purger.await;
         let _ = self.end_admin.send(true);
         let _ = self.private.await;
         let db = self.db.clone();
@@ -168,31 +210,60 @@ fn router(
     metrics: &Arc<Metrics>,
     removed: &Arc<Notify>,
     health: Health,
+    copies: &Copies,
 ) -> Router {
     let pages = Pages::new(config);
     let limits = Arc::new(config.upload.clone());
     let names = NameMaker::new(config.upload.name_length as usize, reserved(config));
+    let screen = Screen {
+        strip: config.upload.strip_exif.then_some(config.upload.strip_failure),
+        scan: config.scan.clone(),
+        metrics: metrics.clone(),
+    };
+    let receiver = Receiver { limits: limits.clone(), store: store.clone(), screen };
+    let publisher = Publisher {
+        store: store.clone(),
+        db: db.clone(),
+        limits,
+        dedupe: config.store.dedupe,
+        names: Arc::new(names),
+        metrics: metrics.clone(),
+        gate: copies.gate.clone(),
+        tier: copies.tier.clone(),
+    };
+    let admission = Admission {
+        tokens: config.upload.tokens.clone().map(Into::into),
+        allowances: config.upload.per_address.map(|allowance| Arc::new(Allowances::new(allowance))),
+        counts: Arc::new(Counts::default()),
+        most_at_once: config.upload.at_once_per_address,
+    };
+    let (files_url, keep_addresses) = (config.server.files_url.clone(), config.upload.keep_addresses);
+    let usual =
+        Dialect { json: Json::Pretty, url: Url::Absolute, size: Size::Number, status: Status::Real, extras: true };
+    let dialect = config.compat.paths.first().map_or(usual, |(_, dialect)| *dialect);
+    let parties = Parties { receiver: receiver.clone(), publisher: publisher.clone(), admission: admission.clone() };
     Router {
         uploads: Uploads {
-            receiver: Receiver { limits: limits.clone(), store: store.clone() },
-            publisher: Publisher {
-                store: store.clone(),
-                db: db.clone(),
-                limits,
-                dedupe: config.store.dedupe,
-                names: Arc::new(names),
-                metrics: metrics.clone(),
-            },
-            files_url: config.server.files_url.clone(),
-            keep_addresses: config.upload.keep_addresses,
+            receiver,
+            publisher,
+            files_url: files_url.clone(),
+            keep_addresses,
+            admission,
             metrics: metrics.clone(),
         },
+        tus: Tus::new(parties, config.resumable.clone(), files_url, dialect, keep_addresses),
+        banned: AddressBans::new(db.clone(), config.bans.addresses.clone()),
+        banned_referers: config.bans.referers.clone(),
+        metrics: metrics.clone(),
         files: Files {
             store: store.clone(),
             db: db.clone(),
             rules: config.serve,
             metrics: metrics.clone(),
             removed: removed.clone(),
+            tier: copies.tier.clone(),
+            legacy: copies.legacy.clone(),
+            gate: copies.gate.clone(),
         },
         pages,
         health,
@@ -207,22 +278,5 @@ pub fn reserved(config: &Config) -> Vec<String> {
     let pages = Pages::new(config);
     let uploads = config.compat.paths.iter().map(|(path, _)| path.clone());
     let others = ["/delete", "/favicon.ico"].into_iter().chain(pages.paths()).map(str::to_owned);
-    uploads.chain(others).collect()
-}
-
-/// What the configuration asks for and this version does not do yet.
-#[must_use]
-pub fn not_yet(config: &Config) -> Vec<&'static str> {
-    let mut found = Vec::new();
-    let mut note = |is_asked: bool, what| {
-        if is_asked {
-            found.push(what);
-        }
-    };
-    note(config.upload.strip_exif, "upload.strip_exif");
-    note(config.upload.per_address.is_some(), "upload.per_address");
-    note(true, "backup");
-    note(config.tier.is_some(), "tier");
-    note(!config.legacy.is_empty(), "legacy");
-    found
+    uploads.chain(others).chain([config.resumable.path.clone()]).collect()
 }

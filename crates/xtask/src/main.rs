@@ -21,9 +21,17 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
   overload-test
           four nodes behind narrow links and more clients than they can serve, in real packets: minutes, as root;
           ARGUMENTS pick tests by name
+  edge-kill [--seeds N] [--first N]
+          kills the edge in the middle of fills, evictions and index writes, and looks at every byte it serves
+          afterwards: 1000 times unless told otherwise, half a second each
+  origin-clients
+          clients that other people wrote (curl, wget, HTTPie, requests, node, tuspy, tus-js-client) and clamd against
+          the origin; the clients come from PyPI and npm. ARGUMENTS pick tests by name
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark
+  edge-bench [PARTS] [runs=N] [seconds=N] [trace=FILE]
+          the edge beside nginx and Varnish; PARTS pick measures by name: cold, TLS, plain, ratio, memory
   judge-bench
           measures the rule alone: over many nodes at once, or with the argument `year` over a year of four
   simulate-bench [SEEDS] [WORLDS]
@@ -56,11 +64,14 @@ fn main() -> ExitCode {
         "demo" => suites::demo(&machine, &arguments),
         "test" => suites::test(&machine, &arguments),
         "overload-test" => suites::overload_test(&machine, &arguments),
+        "edge-kill" => suites::edge_kill(&machine, &arguments),
+        "origin-clients" => suites::origin_clients(&machine, &arguments),
         "ci" => {
             let with_deny = flag("--with-deny");
             ci::everything(&machine, with_deny, &arguments)
         }
         "bench" => suites::bench(&machine, &arguments),
+        "edge-bench" => suites::edge_bench(&machine, &arguments),
         "judge-bench" => suites::judge_bench(&machine, &arguments),
         "simulate-bench" => suites::simulate_bench(&machine, &arguments),
         "origin-browser" => suites::origin_browser(&machine, &arguments),

@@ -26,6 +26,7 @@ pub(crate) struct Need {
 enum There {
     Program(&'static str),
     OpensslHeaders,
+    PythonVenv,
     /// A plugin of PowerDNS, whose folder depends on the architecture.
     PowerDnsBackend(&'static str),
 }
@@ -72,6 +73,8 @@ pub(crate) const TESTS: &[Need] = &[
     program("curl", "curl", "the lab's internet, seen by curl"),
     server("keepalived", "keepalived", &["keepalived.service"], "a floating address by keepalived"),
     program("python3", "python3", "registrars driven by other people's clients"),
+    program("e2fsprogs", "mkfs.ext4", "the edge on disks that are read-only or silent"),
+    program("util-linux", "fsfreeze", "the edge on disks that are full, read-only or silent"),
 ];
 
 /// For overload in real packets.
@@ -90,6 +93,21 @@ pub(crate) const BROWSER: &[Need] = &[
     program("chromium-driver", "chromedriver", "pages in a browser"),
 ];
 
+/// For other people's programs against the origin.
+pub(crate) const CLIENTS: &[Need] = &[
+    program("curl", "curl", "clients of the origin"),
+    program("wget", "wget", "clients of the origin"),
+    Need { package: "python3-venv", there: There::PythonVenv, units: &[], suites: "clients of the origin" },
+    program("nodejs", "node", "clients of the origin"),
+    program("npm", "npm", "clients of the origin"),
+    server(
+        "clamav-daemon",
+        "clamd",
+        &["clamav-daemon.service", "clamav-daemon.socket", "clamav-freshclam.service"],
+        "clamd beside the origin",
+    ),
+];
+
 /// For the benchmarks: those we compare with, and what they are pointed at.
 pub(crate) const BENCH: &[Need] = &[
     server(
@@ -105,11 +123,20 @@ pub(crate) const BENCH: &[Need] = &[
     program("openssh-client", "ssh-keygen", "ssh targets"),
 ];
 
+/// For the edge's benchmark: those it is compared with, and who asks them.
+pub(crate) const EDGE_BENCH: &[Need] = &[
+    server("nginx-light", "nginx", &["nginx.service"], "the edge beside nginx"),
+    server("varnish", "varnishd", &["varnish.service", "varnishncsa.service"], "the edge beside Varnish"),
+    program("wrk", "wrk", "the edge's hits"),
+    program("util-linux", "taskset", "servers and clients on cores of their own"),
+];
+
 impl Need {
     fn is_there(&self) -> bool {
         match self.there {
             There::Program(program) => which(program).is_some(),
             There::OpensslHeaders => has_openssl_headers(),
+            There::PythonVenv => succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])),
             There::PowerDnsBackend(plugin) => {
                 // Debian has a folder per architecture; other systems have one.
                 let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());

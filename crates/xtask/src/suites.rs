@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::machine::{Machine, has_openssl_headers, which};
-use crate::packages::{self, BENCH, BROWSER, BUILD, OVERLOAD, TESTS};
+use crate::packages::{self, BENCH, BROWSER, BUILD, CLIENTS, EDGE_BENCH, OVERLOAD, TESTS};
 use crate::skips::{self, Skips};
 use crate::{Failure, cargo, root, run, succeeds};
 
@@ -87,6 +87,43 @@ pub(crate) fn origin_browser(machine: &Machine, arguments: &[String]) -> Result<
     skips.judge(machine, &missing.not_to_be_had)
 }
 
+/// The test of the edge that a few seeds of are in the suite, with many.
+pub(crate) fn edge_kill(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    let number = |name: &str, default: u64| -> Result<u64, Failure> {
+        let Some(at) = arguments.iter().position(|argument| argument == name) else { return Ok(default) };
+        let text = arguments.get(at + 1).map_or("", String::as_str);
+        text.parse().map_err(|_| format!("{name} {text:?}: write a number, like {name} {default}"))
+    };
+    let (seeds, first) = (number("--seeds", 1000)?, number("--first", 0)?);
+    // A debug build, as only these can be told where to die.
+    let mut command = build.cargo(&["test", "--quiet", "--package", "witness-edge", "--test", "edge"]);
+    command.args(["--", "--exact", "--nocapture", "killed::after_a_kill_every_byte_is_right"]);
+    run(command.env("WITNESS_EDGE_KILL_SEEDS", seeds.to_string()).env("WITNESS_EDGE_KILL_FIRST", first.to_string()))
+}
+
+/// Clients that other people wrote, against the origin. They are installed below `target`, of nobody's concern else.
+pub(crate) fn origin_clients(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    packages::provide(machine, CLIENTS).tell(machine);
+    let folder = target().join("clients");
+    let (python, node) = (folder.join("python"), folder.join("node"));
+    std::fs::create_dir_all(&node).map_err(|error| format!("failed to make {}: {error}", node.display()))?;
+    if !python.join("bin/http").is_file() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
+        let packages = ["requests==2.34.2", "httpie==3.2.4", "tuspy==1.1.0"];
+        run(Command::new(python.join("bin/pip")).args(["install", "--quiet"]).args(packages))?;
+    }
+    if !node.join("node_modules/tus-js-client").is_dir() {
+        let words = ["install", "--silent", "--no-audit", "--no-fund", "tus-js-client@4.3.1"];
+        run(Command::new("npm").arg("--prefix").arg(&node).args(words))?;
+    }
+    let words = ["test", "--quiet", "--package", "witness-origin", "--test", "clients"];
+    let mut command = build.cargo(&words);
+    command.args(["--", "--ignored", "--test-threads=1"]).args(arguments);
+    run(command.env("WITNESS_CLIENTS", &folder))
+}
+
 /// Runs the tests, tells what was skipped, and judges it. `also` are suites that the caller has left out.
 pub(crate) fn run_tests(
     machine: &Machine,
@@ -146,6 +183,16 @@ pub(crate) fn bench(machine: &Machine, arguments: &[String]) -> Result<(), Failu
         return Err(format!("there is no benchmark {name} in benches/"));
     }
     run(build.cargo(&["bench", "--package", "witness", "--bench", name]).arg("--").args(arguments))
+}
+
+pub(crate) fn edge_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    Build::prepare(machine)?;
+    let missing = packages::provide(machine, EDGE_BENCH);
+    missing.tell(machine);
+    if let Some(need) = EDGE_BENCH.iter().find(|need| missing.has(need.package)) {
+        return Err(format!("without {} nothing can be compared", need.package));
+    }
+    run(cargo().args(["bench", "--package", "witness-edge", "--bench", "beside", "--"]).args(arguments))
 }
 
 pub(crate) fn judge_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {

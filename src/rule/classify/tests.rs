@@ -210,7 +210,7 @@ fn checks_of_which_some_fail() {
     let pings = |service: bool, any: bool| {
         let one = if service { failed(1) } else { passed(1) };
         let last = if any { ping(0, 0) } else { passed(0) };
-        with([ping(6, 3), ping(5, 3), ping(4, 3), one, last])
+        with([ping(7, 3), ping(6, 3), ping(5, 3), ping(4, 3), one, last])
     };
     check(&pings(true, true), Evidence::Degraded);
     check(&pings(false, true), Evidence::Stressed);
@@ -262,7 +262,7 @@ fn answers_that_come_late() {
     check(&late(6, 12, 601), Evidence::Stressed);
     check(&late(6, 12, 600), Evidence::Fine);
     check(&late(5, 12, 601), Evidence::Fine);
-    check(&late(7, 20, 601), Evidence::Stressed);
+    check(&late(6, 20, 601), Evidence::Stressed);
     check(&late(5, 20, 601), Evidence::Fine);
     check(&late(6, 6, 601), Evidence::Stressed);
     check(&late(5, 5, 601), Evidence::Fine);

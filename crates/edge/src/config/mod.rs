@@ -34,6 +34,12 @@ impl Secret {
         Self(text.into())
     }
 
+    /// The text, for the one who needs it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// Whether `given` is the same. It takes as long whatever differs.
     #[must_use]
     pub fn is(&self, given: &[u8]) -> bool {
@@ -140,8 +146,34 @@ pub enum SourceKind {
         /// How requests of one client that cannot be cached stay at one server.
         sticky: Option<Sticky>,
     },
-    /// A bucket, which is not asked yet.
-    S3,
+    /// A bucket that speaks S3.
+    S3 {
+        /// Its server.
+        endpoint: Uri,
+        /// Its name.
+        bucket: String,
+        /// Where it is, as signatures name it.
+        region: String,
+        /// With which key.
+        key: BucketKey,
+        /// Whom to trust; none: whom the system trusts.
+        ca_file: Option<PathBuf>,
+        /// To connect.
+        connect_timeout: Duration,
+        /// Between signs of life.
+        read_timeout: Duration,
+    },
+}
+
+/// What signs requests to a bucket.
+#[derive(Clone, Debug)]
+pub enum BucketKey {
+    /// A key's id, and its secret.
+    Known(Secret, Secret),
+    /// The environment should have it, and does not: these variables are missing.
+    Missing(Vec<String>),
+    /// Everybody may read the bucket.
+    None,
 }
 
 /// What keeps a client at one of several servers.
@@ -373,32 +405,13 @@ fn sources(root: &Table<'_>) -> Vec<Source> {
 fn source(table: &Table<'_>) -> Source {
     let name = plain(table, "name", "home");
     let kind = if table.has("s3") {
-        let bucket = table.table("s3");
-        for (key, example) in [
-            ("endpoint", "https://s3.example.net"),
-            ("bucket", "files"),
-            ("region", "eu-1"),
-            ("access_key_id_env", "S3_KEY"),
-            ("secret_key_env", "S3_SECRET"),
-        ] {
-            let _ = bucket.required(key, example);
-        }
-        bucket.finish();
-        SourceKind::S3
+        s3(table)
     } else {
         let urls: Vec<Uri> = table.texts("urls").iter().filter_map(|text| url(table, "urls", text)).collect();
         if urls.is_empty() && !table.has("urls") {
             table.problem("urls", "it is missing", "write urls = [\"https://origin.example.net:8443\"]");
         } else if table.texts("urls").is_empty() {
             table.problem("urls", "it is empty", "write at least one URL");
-        }
-        let ca_file = table.path("ca_file");
-        if let Some(Err(error)) = ca_file.as_ref().map(std::fs::metadata) {
-            table.problem(
-                "ca_file",
-                format!("failed to read it: {error}"),
-                "write the path of a file, or leave it out",
-            );
         }
         let http2 = table.flag("http2", false);
         if http2 && urls.iter().any(|url| url.scheme_str() != Some("https")) {
@@ -419,7 +432,7 @@ fn source(table: &Table<'_>) -> Source {
             identity: identity(table),
             sticky,
             host: table.has("host").then(|| plain(table, "host", "files.example.com")).filter(|host| !host.is_empty()),
-            ca_file,
+            ca_file: ca_file(table),
             connect_timeout: table.duration("connect_timeout", Duration::from_secs(4)),
             read_timeout: table.duration("read_timeout", Duration::from_secs(90)),
         }
@@ -450,6 +463,68 @@ fn identity(table: &Table<'_>) -> Option<Certificate> {
         }
         (None, None) => None,
     }
+}
+
+fn ca_file(table: &Table<'_>) -> Option<PathBuf> {
+    let path = table.path("ca_file");
+    if let Some(Err(error)) = path.as_ref().map(std::fs::metadata) {
+        table.problem("ca_file", format!("failed to read it: {error}"), "write the path of a file, or leave it out");
+    }
+    path
+}
+
+fn s3(table: &Table<'_>) -> SourceKind {
+    let bucket = table.table("s3");
+    let endpoint = bucket.required("endpoint", "https://s3.example.net");
+    let endpoint = if endpoint.is_empty() { None } else { url(&bucket, "endpoint", &endpoint) };
+    let name = plain(&bucket, "bucket", "files");
+    let region = plain(&bucket, "region", "eu-1");
+    let id = bucket_secret(&bucket, "access_key_id_file", "access_key_id_env");
+    let secret = bucket_secret(&bucket, "secret_key_file", "secret_key_env");
+    let key = match (id, secret) {
+        (None, None) => BucketKey::None,
+        (Some(Ok(id)), Some(Ok(secret))) => BucketKey::Known(id, secret),
+        (None, Some(_)) => {
+            bucket.problem("access_key_id_env", "it is missing", "write the name of a variable that has the key's id");
+            BucketKey::None
+        }
+        (Some(_), None) => {
+            bucket.problem("secret_key_env", "it is missing", "write the name of a variable that has the secret");
+            BucketKey::None
+        }
+        (id, secret) => {
+            BucketKey::Missing([id, secret].into_iter().flatten().filter_map(Result::err).flatten().collect())
+        }
+    };
+    bucket.finish();
+    SourceKind::S3 {
+        endpoint: endpoint.unwrap_or_default(),
+        bucket: name,
+        region,
+        key,
+        ca_file: ca_file(table),
+        connect_timeout: table.duration("connect_timeout", Duration::from_secs(4)),
+        read_timeout: table.duration("read_timeout", Duration::from_secs(90)),
+    }
+}
+
+/// From a file or a variable. The environment is that of the service and not of whoever checks the file, so that a
+/// variable which is missing is told when the edge starts.
+fn bucket_secret(
+    table: &Table<'_>,
+    file: &'static str,
+    variable: &'static str,
+) -> Option<Result<Secret, Option<String>>> {
+    let (path, name) = (table.path(file), table.text(variable));
+    if path.is_some() && name.is_some() {
+        table.problem(file, format!("{variable} is there, too"), "write one of them");
+    }
+    if let Some(path) = path {
+        return Some(secret(table, file, &path).ok_or(None));
+    }
+    let name = name?;
+    let value = std::env::var(&name).ok().filter(|value| !value.trim().is_empty());
+    Some(value.map(|value| Secret::new(value.trim())).ok_or(Some(name)))
 }
 
 #[cfg(test)]

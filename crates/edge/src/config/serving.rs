@@ -218,7 +218,8 @@ pub(super) fn access_log(table: &Table<'_>) -> Option<AccessLog> {
         Some(_) => table.path("file").map(LogTo::File),
     };
     if let Some(LogTo::File(path)) = &to
-        && let Some(folder) = path.parent().filter(|folder| !folder.is_dir())
+        // The configuration's own folder may have no name.
+        && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
     {
         let remedy = format!("run: mkdir -p {}", folder.display());
         table.problem("file", format!("there is no folder {}", folder.display()), remedy);

@@ -141,6 +141,17 @@ fn mistakes_are_told_with_their_place_in_the_order_of_the_file() {
 }
 
 #[test]
+fn an_access_log_needs_its_folder() {
+    let with_log = |file: &str| EXAMPLE.replacen("file = \"\"", &format!("file = \"{file}\""), 1);
+    assert!(parse(&with_log("access.log")).is_ok());
+    let error = parse(&with_log("nowhere/access.log")).unwrap_err().to_string();
+    assert!(error.contains("access_log.file = \"nowhere/access.log\": there is no folder "), "{error}");
+    // A configuration that is named without a folder.
+    let error = Config::parse(&with_log("access.log"), Path::new("edge.toml")).unwrap_err().to_string();
+    assert!(!error.contains("access_log"), "{error}");
+}
+
+#[test]
 fn a_secret_that_others_can_read_is_refused_and_none_is_shown() {
     let folder = folder();
     let token = folder.path().join("fleet.token");

@@ -8,38 +8,46 @@
 //!                               └─► it may not be kept: each asks for itself, and for a while nobody waits
 //! ```
 
+mod bring;
+mod inspect;
 mod object;
 mod pending;
+mod purge;
 mod reader;
 mod remember;
 mod segment;
+mod shown;
 mod variant;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Response, StatusCode};
+use bytes::Bytes;
+use http::Response;
 use hyper::body::Incoming;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 pub use object::{Object, ReadError};
-use pending::PendingGuard;
-pub use reader::Reader;
+pub use reader::{Part, Reader};
 use remember::{Recent, Remembered};
+pub use shown::Shown;
 use variant::variant;
 
-use crate::clock;
-use crate::http::{Head, Rules, freshness, may_store};
-use crate::source::{Ask, FetchError, Fetched, SIBLING, Sources, is_no_answer};
-use crate::store::{Key, Store, Stored};
+use crate::http::{Head, Rules};
+use crate::source::{Ask, FetchError, Sources};
+use crate::store::{Key, Meta, Store, Stored};
 
 /// What may not be kept is remembered for so many seconds: nobody waits for another's answer meanwhile.
 const REMEMBERED: u64 = 120;
 /// After its source failed, something stale is served without another look for so many seconds.
 const REST: u64 = 5;
+/// Threads that may wait for the disk to take something, and to give something. The others go without.
+const WRITERS: usize = 64;
+const READERS: usize = 128;
+/// How long anybody waits for the disk before it is taken for silent.
+pub(crate) const DISK: Duration = Duration::from_secs(2);
 /// The first stream runs for so long before it is noticed that nobody reads.
 const WELCOME: Duration = Duration::from_secs(2);
 
@@ -64,13 +72,20 @@ pub struct Engine {
     uncacheable: Remembered,
     failing: Remembered,
     recent: Recent,
+    /// Those who may wait for the disk at once.
+    pub(crate) writers: Arc<Semaphore>,
+    pub(crate) readers: Arc<Semaphore>,
     failures: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Live {
     Object(Weak<Object>),
-    Pending(watch::Receiver<Option<Outcome>>),
+    /// Somebody is asking; `far`: perhaps a sibling.
+    Pending {
+        outcome: watch::Receiver<Option<Outcome>>,
+        far: bool,
+    },
 }
 
 /// What became of asking the sources, for those who waited.
@@ -83,6 +98,26 @@ enum Outcome {
     Failed(FetchError),
 }
 
+/// What is here already of what is asked for.
+#[derive(Clone, Debug)]
+enum Old {
+    /// Nothing.
+    None,
+    /// All of it, perhaps, but it may have changed.
+    Again(Arc<Object>),
+    /// It is good, and goes as far as this.
+    Beginning(Arc<Object>, u64),
+}
+
+impl Old {
+    fn object(&self) -> Option<&Arc<Object>> {
+        match self {
+            Self::None => None,
+            Self::Again(object) | Self::Beginning(object, _) => Some(object),
+        }
+    }
+}
+
 /// What somebody wants.
 #[derive(Clone, Debug)]
 pub struct Want {
@@ -92,6 +127,10 @@ pub struct Want {
     pub ask: Ask,
     /// From where on it is wanted.
     pub start: u64,
+    /// Only so many bytes at its end are.
+    pub last: Option<u64>,
+    /// It is wanted for a sibling.
+    pub near: bool,
 }
 
 /// How an object was come by.
@@ -103,6 +142,8 @@ pub enum How {
     Joined,
     /// It was asked for now.
     Fetched,
+    /// Its end was asked for now, and what its source gave for that are these bytes.
+    Given(u64, u64),
 }
 
 /// What somebody gets.
@@ -128,6 +169,8 @@ impl Engine {
             uncacheable: Remembered::for_seconds(REMEMBERED),
             failing: Remembered::for_seconds(REST),
             recent: Recent::default(),
+            writers: Arc::new(Semaphore::new(WRITERS)),
+            readers: Arc::new(Semaphore::new(READERS)),
             failures: AtomicU64::new(0),
         })
     }
@@ -136,9 +179,19 @@ impl Engine {
         self.live.lock().expect("no thread panics while it holds this")
     }
 
+    /// What is open already under this name and has no variants, fresh or not.
+    #[must_use]
+    pub fn find_open(&self, name: &str) -> Option<Arc<Object>> {
+        let object = match self.live().get(&Key::of(name)) {
+            Some(Live::Object(object)) => object.upgrade()?,
+            Some(Live::Pending { .. }) | None => return None,
+        };
+        (object.head().varies.is_empty() && self.is_good(&object)).then_some(object)
+    }
+
     /// What is here, fresh or not, without asking any source.
     #[must_use]
-    pub fn find(&self, want: &Want) -> Option<Arc<Object>> {
+    pub fn find(self: &Arc<Self>, want: &Want) -> Option<Arc<Object>> {
         let primary = Key::of(&want.name);
         let object = self.find_key(primary, want)?;
         let head = object.head();
@@ -148,15 +201,24 @@ impl Engine {
         self.find_key(variant(&want.name, &head, &want.ask.headers), want)
     }
 
-    fn find_key(&self, key: Key, want: &Want) -> Option<Arc<Object>> {
+    fn find_key(self: &Arc<Self>, key: Key, want: &Want) -> Option<Arc<Object>> {
         let live = match self.live().get(&key) {
             Some(Live::Object(object)) => object.upgrade(),
-            Some(Live::Pending(_)) | None => None,
+            Some(Live::Pending { .. }) | None => None,
         };
-        if let Some(object) = live.filter(|object| self.is_good(object)) {
-            return Some(object);
+        if let Some(object) = live {
+            if self.is_good(&object) {
+                return Some(object);
+            }
+            if self.is_purged(&object) {
+                self.drop_generation(&object);
+            }
         }
         let stored = self.store.lookup(key)?;
+        if self.is_purged(&Object::of(stored.clone(), want.ask.clone())) {
+            self.forget(key);
+            return None;
+        }
         let mut live = self.live();
         match live.get(&key) {
             Some(Live::Object(object)) => {
@@ -165,7 +227,7 @@ impl Engine {
                 }
             }
             // Somebody is looking whether it is still good.
-            Some(Live::Pending(_)) => return Some(Arc::new(Object::of(stored, want.ask.clone()))),
+            Some(Live::Pending { .. }) => return Some(Arc::new(Object::of(stored, want.ask.clone()))),
             None => {}
         }
         let object = Arc::new(Object::of(stored, want.ask.clone()));
@@ -175,11 +237,17 @@ impl Engine {
         Some(object)
     }
 
+    /// All of its body, where it is small, stored and in memory. Asking counts as wanting it.
+    #[must_use]
+    pub fn at_hand(&self, object: &Object) -> Option<Bytes> {
+        self.store.at_hand(object.stored()?)
+    }
+
     /// Whether it can be given out. What has been evicted meanwhile can only while it comes in again: what is fetched
     /// for it could not be stored.
     fn is_good(&self, object: &Object) -> bool {
         let stored = || object.stored().is_none_or(|stored| self.store.is_current(stored));
-        !object.is_replaced() && (stored() || object.is_filling())
+        !object.is_replaced() && (stored() || object.is_filling()) && !self.is_purged(object)
     }
 
     /// The object, from wherever it is. What is here is given as it is, stale or not.
@@ -196,7 +264,7 @@ impl Engine {
             if self.uncacheable.contains(key) {
                 return Ok(Got::Uncacheable);
             }
-            match self.bring(key, want, None).await? {
+            match self.bring(key, want, Old::None).await? {
                 Some(got) => return Ok(got),
                 None => continue,
             }
@@ -211,9 +279,33 @@ impl Engine {
     ///
     /// When no source answers.
     pub async fn look_again(self: &Arc<Self>, want: &Want, object: &Arc<Object>) -> Result<Got, FetchError> {
-        match self.bring(object.key, want, Some(object.clone())).await? {
+        match self.bring(object.key, want, Old::Again(object.clone())).await? {
             Some(got) => Ok(got),
             None => self.get(want).await,
+        }
+    }
+
+    /// Whether only a small beginning of it is here, of which more may have to be asked for.
+    #[must_use]
+    pub fn is_beginning(&self, object: &Object) -> bool {
+        object.beginning(&self.store, u64::MAX).is_some()
+    }
+
+    /// Where only a beginning of `object` is here, and more of it is wanted, asks the sources for what is missing before
+    /// anything is promised. `None`: nothing has to be asked.
+    ///
+    /// # Errors
+    ///
+    /// When no source answers.
+    pub async fn complete(self: &Arc<Self>, want: &Want, object: &Arc<Object>) -> Option<Result<Got, FetchError>> {
+        if want.last.is_some() {
+            return None;
+        }
+        let from = object.beginning(&self.store, u64::MAX).filter(|end| want.start <= *end)?;
+        match self.bring(object.key, want, Old::Beginning(object.clone(), from)).await {
+            Ok(Some(got)) => Some(Ok(got)),
+            Ok(None) => Some(self.get(want).await),
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -224,14 +316,14 @@ impl Engine {
         }
         let (engine, want, object) = (self.clone(), want.clone(), object.clone());
         tokio::spawn(async move {
-            let want = Want { start: 0, ..want };
+            let want = Want { start: 0, last: None, ..want };
             // A failure leaves things as they are; the answer itself is of no interest here.
             let _ = engine.look_again(&want, &object).await;
             object.looking.store(false, Ordering::Release);
         });
     }
 
-    fn key_of(&self, want: &Want) -> Key {
+    fn key_of(self: &Arc<Self>, want: &Want) -> Key {
         let primary = Key::of(&want.name);
         match self.find_key(primary, want).map(|object| object.head()) {
             Some(head) if !head.varies.is_empty() => variant(&want.name, &head, &want.ask.headers),
@@ -239,276 +331,90 @@ impl Engine {
         }
     }
 
-    /// Asks the sources, or waits for the one who does. `None`: look again.
-    async fn bring(
-        self: &Arc<Self>,
-        key: Key,
-        want: &Want,
-        old: Option<Arc<Object>>,
-    ) -> Result<Option<Got>, FetchError> {
-        let (sender, receiver) = watch::channel(None);
-        let pending = {
-            let mut live = self.live();
-            match live.get(&key) {
-                Some(Live::Pending(pending)) => Some(pending.clone()),
-                Some(Live::Object(object))
-                    if object.upgrade().is_some_and(|object| {
-                        !object.is_replaced() && old.as_ref().is_none_or(|old| !Arc::ptr_eq(old, &object))
-                    }) =>
-                {
-                    return Ok(None);
-                }
-                _ => {
-                    live.insert(key, Live::Pending(receiver));
-                    None
-                }
-            }
-        };
-        if let Some(mut pending) = pending {
-            let outcome = match pending.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone(),
-                // Whoever asked is gone without an answer.
-                Err(_) => None,
-            };
-            return match outcome {
-                Some(Outcome::Here(object)) => Ok(Some(Got::Object(object, How::Joined))),
-                Some(Outcome::Uncacheable) => Ok(Some(Got::Uncacheable)),
-                Some(Outcome::Failed(error)) => Err(error),
-                Some(Outcome::Again) | None => Ok(None),
-            };
-        }
-        // On its own, so that it goes on for the others when this one leaves.
-        let (give, given) = oneshot::channel();
-        let (engine, want) = (self.clone(), want.clone());
-        tokio::spawn(async move {
-            let guard = PendingGuard { engine: engine.clone(), key, old: old.clone() };
-            let (outcome, response) = engine.ask_sources(key, &want, old).await;
-            guard.settle(&outcome);
-            let for_others = match &outcome {
-                // Those who wait may want another variant.
-                Outcome::Here(object) if object.key != key => Outcome::Again,
-                other => other.clone(),
-            };
-            let _ = sender.send(Some(for_others));
-            let _ = give.send((outcome, response));
-        });
-        match given.await {
-            Ok((Outcome::Here(object), _)) => Ok(Some(Got::Object(object, How::Fetched))),
-            Ok((Outcome::Uncacheable, Some(response))) => Ok(Some(Got::Pass(Box::new(response)))),
-            Ok((Outcome::Uncacheable, None)) => Ok(Some(Got::Uncacheable)),
-            Ok((Outcome::Failed(error), _)) => Err(error),
-            Ok((Outcome::Again, _)) | Err(_) => Ok(None),
-        }
-    }
-
-    async fn ask_sources(
-        self: &Arc<Self>,
-        key: Key,
-        want: &Want,
-        old: Option<Arc<Object>>,
-    ) -> (Outcome, Option<Response<Incoming>>) {
-        let requested = clock::unix_seconds();
-        let mut start = want.start / self.options.slice_size * self.options.slice_size;
-        let mut ask = want.ask.clone();
-        if let Some(old) = &old {
-            start = 0;
-            let head = old.head();
-            for (ours, theirs) in
-                [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)]
-            {
-                if let Some(value) = head.headers.get(ours) {
-                    ask.headers.insert(theirs, value.clone());
-                }
-            }
-        }
-        if start > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={start}-")).expect("digits are plain");
-            ask.headers.insert(header::RANGE, range);
-        }
-        let mut fetched = self.sources.fetch(&ask, None).await;
-        // Beyond the end, or of something that has none: what there is can be told from its beginning.
-        if start > 0
-            && fetched.as_ref().is_ok_and(|fetched| fetched.response.status() == StatusCode::RANGE_NOT_SATISFIABLE)
-        {
-            ask.headers.remove(header::RANGE);
-            start = 0;
-            fetched = self.sources.fetch(&ask, None).await;
-        }
-        let fetched = match fetched {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                self.note_failure();
-                if let Some(old) = &old {
-                    self.failing.insert(old.key);
-                }
-                return (Outcome::Failed(error), None);
-            }
-        };
-        self.take(key, want, &ask, old, fetched, start, requested)
-    }
-
-    /// Decides what to do with an answer.
-    #[expect(clippy::too_many_arguments, reason = "all that is known of one answer")]
-    fn take(
-        self: &Arc<Self>,
-        key: Key,
-        want: &Want,
-        ask: &Ask,
-        old: Option<Arc<Object>>,
-        fetched: Fetched,
-        start: u64,
-        requested: u64,
-    ) -> (Outcome, Option<Response<Incoming>>) {
-        let now = clock::unix_seconds();
-        let status = fetched.response.status();
-        let (parts, body) = fetched.response.into_parts();
-        let head = Head::received(&parts, requested, now);
-        if let Some(old) = old {
-            if status == StatusCode::NOT_MODIFIED {
-                self.refresh(&old, &head, &want.name);
-                return (Outcome::Here(old), None);
-            }
-            let usable = freshness(&old.head(), &self.options.rules, now).is_usable_on_error();
-            if is_no_answer(status) && usable {
-                self.failing.insert(old.key);
-                return (Outcome::Failed(FetchError::Unreachable(format!("it answered {status}"))), None);
-            }
-            old.replaced.store(true, Ordering::Release);
-        }
-        let response = Response::from_parts(parts, body);
-        let extent = segment::extent(&response);
-        let fits = match (&extent, status) {
-            (Some((range, total)), StatusCode::PARTIAL_CONTENT) => start > 0 && range.start == start && total.is_some(),
-            (Some(_), _) => true,
-            (None, _) => false,
-        };
-        let stores = |asked: &HeaderMap| may_store(&ask.method, asked, &head, &self.options.rules);
-        if !fits || !stores(&ask.headers) {
-            // Where this client alone asked so that it may not be kept, nothing changes for the others.
-            if !fits || !stores(&HeaderMap::new()) {
-                self.store.remove(key);
-                if status.as_u16() < 400 {
-                    self.note_uncacheable(key);
-                }
-            }
-            // What was asked for in part is of no use to somebody who wants another part.
-            let whole = start == 0 && status != StatusCode::PARTIAL_CONTENT;
-            return (Outcome::Uncacheable, whole.then_some(response));
-        }
-        let (range, length) = extent.expect("it fits");
-        let key = match self.place(key, want, &head) {
-            Some(key) => key,
-            None => return (Outcome::Uncacheable, (start == 0).then_some(response)),
-        };
-        let plain = Ask { headers: want.ask.headers.clone(), ..ask.clone() };
-        let slice_log2 = u8::try_from(self.options.slice_size.trailing_zeros()).expect("at most 63");
-        let object = Arc::new(Object::new(key, plain, Some(fetched.source), head, slice_log2));
-        {
-            let mut state = object.state();
-            state.length = length;
-            state.no_ranges = start > 0 && status != StatusCode::PARTIAL_CONTENT;
-        }
-        if let Some(length) = length {
-            // What a sibling keeps is kept here, too, from the second time on.
-            let admits = match fetched.source {
-                SIBLING => self.store.asked_before(key),
-                _ => self.store.admits(key),
-            };
-            if let Some(stored) = admits.then(|| self.create_as(&object, length, &want.name)).flatten() {
-                object.set_stored(stored);
-            } else {
-                // What was there is not what the source has now.
-                self.store.remove(key);
-            }
-        }
-        insert(&mut self.live(), key, &object);
-        let number = segment::register(&object, range.start).expect("it has no stream yet");
-        // Stands for those who wait, until they are there.
-        let welcome = object.add_reader(want.start);
-        let waiting = object.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(WELCOME).await;
-            waiting.remove_reader(welcome);
-        });
-        let end = length.map(|_| range.end);
-        let stream = segment::Stream {
-            object: object.clone(),
-            number,
-            body: response.into_body(),
-            read_timeout: fetched.read_timeout,
-            end,
-        };
-        let engine = self.clone();
-        tokio::spawn(async move { segment::run(&engine, stream).await });
-        (Outcome::Here(object), None)
-    }
-
-    /// Under which key an answer belongs: its own for each variant, with a marker under the name.
-    fn place(&self, key: Key, want: &Want, head: &Head) -> Option<Key> {
-        let mut varies: Vec<String> = Vec::new();
-        for value in head.headers.get_all(header::VARY) {
-            let names = value.to_str().ok()?.split(',').map(|name| name.trim().to_ascii_lowercase());
-            varies.extend(names.filter(|name| !name.is_empty()));
-        }
-        varies.sort();
-        varies.dedup();
-        if varies.is_empty() {
-            return Some(key);
-        }
-        let primary = Key::of(&want.name);
-        if let Some(marker) = self.store.lookup(primary).map(|stored| Head::stored(&stored.meta()))
-            && marker.varies == varies
-        {
-            return Some(variant(&want.name, &marker, &want.ask.headers));
-        }
-        let mut marker = Head {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            requested: head.requested,
-            received: head.received,
-            varies,
-        };
-        // Variants of an earlier marker are not found any more: a purge removes the marker alone.
-        let mut salt = [0; 8];
-        aws_lc_rs::rand::fill(&mut salt).expect("the kernel has random numbers");
-        let salt = format!("{:016x}", u64::from_le_bytes(salt));
-        marker.headers.insert(header::ETAG, HeaderValue::from_str(&salt).expect("digits are plain"));
-        let stored = self.store.create(primary, marker.to_meta(&want.name), 0).ok()?;
-        let object = Arc::new(Object::of(stored, want.ask.clone()));
-        if key != primary {
-            insert(&mut self.live(), primary, &object);
-        }
-        Some(variant(&want.name, &marker, &want.ask.headers))
-    }
-
-    fn refresh(&self, old: &Arc<Object>, fresh: &Head, name: &str) {
+    fn refresh(self: &Arc<Self>, old: &Arc<Object>, fresh: &Head, name: &str) {
         let head = old.head().refreshed(fresh);
-        if let Some(stored) = old.stored()
-            && self.store.update(stored, head.to_meta(name)).is_err()
-        {
-            tracing::debug!("a head was not written; it counts until the next start");
+        if let Some(stored) = old.stored().cloned() {
+            self.store.update(&stored, head.to_meta(name));
+            self.beside(move |store| {
+                if let Err(error) = store.write_head(&stored) {
+                    tracing::debug!(%error, "a head was not written; it counts until the next start");
+                }
+            });
         }
         old.set_head(head);
         self.failing.remove(old.key);
     }
 
-    pub(crate) fn create_stored(&self, object: &Object, length: u64) -> Option<Arc<Stored>> {
-        let name = format!("{}{}", object.ask.host, object.ask.target);
-        self.store.admits(object.key).then(|| self.create_as(object, length, &name)).flatten()
+    /// Makes a place for an object whose length is known now.
+    pub(crate) async fn make_place(self: &Arc<Self>, object: &Object, length: u64) -> bool {
+        // One place for all streams of an object.
+        let _held = object.placing.lock().await;
+        if object.is_stored() {
+            return true;
+        }
+        let meta = object.head().to_meta(&object.ask.name());
+        match self.create(object.key, meta, length).await {
+            Some(stored) => {
+                object.set_stored(stored);
+                true
+            }
+            None => false,
+        }
     }
 
-    fn create_as(&self, object: &Object, length: u64, name: &str) -> Option<Arc<Stored>> {
-        match self.store.create(object.key, object.head().to_meta(name), length) {
-            Ok(stored) => Some(stored),
-            Err(error) => {
+    async fn create(self: &Arc<Self>, key: Key, meta: Meta, length: u64) -> Option<Arc<Stored>> {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let created = self.on_disk({
+            let abandoned = abandoned.clone();
+            move |store| store.create_unless(key, meta, length, &abandoned)
+        });
+        match tokio::time::timeout(DISK, created).await {
+            Ok(Some(Ok(stored))) => Some(stored),
+            Ok(Some(Err(error))) => {
                 tracing::debug!(%error, "an object is not stored");
+                None
+            }
+            Ok(None) => None,
+            Err(_) => {
+                abandoned.store(true, Ordering::Relaxed);
+                tracing::warn!("the cache's disk does not answer; what is fetched is not stored");
                 None
             }
         }
     }
 
+    /// Does something on the disk, which may take its time, on a thread that may wait. `None`: too many wait already.
+    fn on_disk<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send + 'static {
+        let permit = self.writers.clone().try_acquire_owned().ok();
+        let store = self.store.clone();
+        let running = permit.map(|permit| {
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                work(&store)
+            })
+        });
+        async move { running?.await.ok() }
+    }
+
+    /// The same, without anybody waiting for it.
+    fn beside(self: &Arc<Self>, work: impl FnOnce(&Store) + Send + 'static) {
+        drop(self.on_disk(work));
+    }
+
+    /// What is on the disk under this key is of no use any more.
+    fn forget(self: &Arc<Self>, key: Key) -> bool {
+        let removed = self.store.remove(key);
+        if removed {
+            self.beside(Store::flush);
+        }
+        removed
+    }
+
     /// The object is not what its source has any more: nobody gets it from now on.
-    pub(crate) fn drop_generation(&self, object: &Arc<Object>) {
+    pub(crate) fn drop_generation(self: &Arc<Self>, object: &Arc<Object>) {
         object.replaced.store(true, Ordering::Release);
         {
             let mut live = self.live();
@@ -519,22 +425,8 @@ impl Engine {
             }
         }
         if object.stored().is_some_and(|stored| !stored.is_replaced()) {
-            self.store.remove(object.key);
+            self.forget(object.key);
         }
-    }
-
-    /// Forgets an object and its variants. Returns whether anything was known of it.
-    pub fn purge(&self, name: &str) -> bool {
-        let key = Key::of(name);
-        let live = match self.live().get(&key) {
-            Some(Live::Object(object)) => object.upgrade(),
-            Some(Live::Pending(_)) | None => None,
-        };
-        let was_live = live.is_some_and(|object| {
-            self.drop_generation(&object);
-            true
-        });
-        self.store.remove(key) || was_live
     }
 
     /// Whether the source failed a moment ago to tell whether this is still good.
@@ -553,7 +445,7 @@ fn insert(live: &mut BTreeMap<Key, Live>, key: Key, object: &Arc<Object>) {
     if live.len() >= 4096 && live.len().is_power_of_two() {
         live.retain(|_, known| match known {
             Live::Object(object) => object.strong_count() > 0,
-            Live::Pending(_) => true,
+            Live::Pending { .. } => true,
         });
     }
     live.insert(key, Live::Object(Arc::downgrade(object)));

@@ -10,16 +10,22 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::sync::Notify;
 
+use super::shown::Shown;
 use crate::http::Head;
 use crate::source::Ask;
-use crate::store::{Key, Read, Store, Stored};
+use crate::store::{Key, Read, Span, Store, Stored};
 
 /// A stream that is at most so many slices before the one that is wanted is waited for.
 const NEAR: u64 = 2;
 /// At most this much is given out at once: what the nearer caches of a CPU hold between reading and sending.
 const PIECE: u64 = 64 << 10;
+/// As much at once where it is not read before it is sent.
+const SPAN: u64 = 256 << 10;
+/// What is shorter is read: to send it from the file costs more than to copy it.
+const SHORT: u64 = 16 << 10;
 /// How many streams may fail one after the other, without a byte, before readers are told.
 const TRIES: u32 = 3;
 /// Streams of one object at a time. Who needs another waits until one has brought what its readers need for now.
@@ -48,7 +54,7 @@ pub struct Object {
     pub ask: Ask,
     /// Which source has it; unknown for what was stored before the start.
     pub source: Option<usize>,
-    head: RwLock<Arc<Head>>,
+    shown: RwLock<Arc<Shown>>,
     /// Where its slices are on the disk. Not set: it is not stored.
     stored: OnceLock<Arc<Stored>>,
     /// Two to this power is a slice.
@@ -61,6 +67,12 @@ pub struct Object {
     /// Somebody is looking whether it is still good.
     pub(super) looking: AtomicBool,
     pub(super) failures: AtomicU32,
+    /// Up to which purge it is known that none was of it.
+    pub(super) unpurged: AtomicU64,
+    /// What its source said about the part that it gave for its end.
+    given: OnceLock<HeaderValue>,
+    /// Held while a place on the disk is made.
+    pub(super) placing: tokio::sync::Mutex<()>,
     next_reader: AtomicU64,
 }
 
@@ -75,6 +87,8 @@ pub(super) struct State {
     /// The source gives only the whole.
     pub(super) no_ranges: bool,
     pub(super) next_segment: u64,
+    /// Up to where anything of it ever came.
+    pub(super) furthest: u64,
     /// Readers for whom there are too many streams already.
     pub(super) starving: BTreeSet<u64>,
 }
@@ -86,11 +100,17 @@ pub(super) struct Segment {
     /// Where the next byte will be.
     pub(super) position: u64,
     pub(super) running: bool,
+    /// Where it began.
+    pub(super) begun: u64,
+    /// It comes by way of a sibling.
+    pub(super) far: bool,
+    /// What it brings is stored.
+    pub(super) keeps: bool,
     /// Slices in memory, in their order; the last may be growing.
     pub(super) kept: VecDeque<Kept>,
 }
 
-/// What has come of a slice.
+/// What has come of a slice, from its beginning or from further on.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) start: u64,
@@ -116,6 +136,8 @@ impl Kept {
 pub(super) enum Step {
     /// Give this out.
     Bytes(Bytes),
+    /// Give this out, which nobody has read into memory.
+    Span(Span),
     /// There is no more.
     End,
     /// Read from the disk, with patience.
@@ -132,7 +154,7 @@ impl Object {
             key,
             ask,
             source,
-            head: RwLock::new(Arc::new(head)),
+            shown: RwLock::new(Arc::new(Shown::new(head))),
             stored: OnceLock::new(),
             slice_log2,
             state: Mutex::default(),
@@ -140,6 +162,9 @@ impl Object {
             replaced: AtomicBool::new(false),
             looking: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            unpurged: AtomicU64::new(0),
+            given: OnceLock::new(),
+            placing: tokio::sync::Mutex::new(()),
             next_reader: AtomicU64::new(0),
         }
     }
@@ -147,10 +172,20 @@ impl Object {
     /// Of what is stored.
     pub(super) fn of(stored: Arc<Stored>, ask: Ask) -> Self {
         let layout = stored.layout();
-        let object = Self::new(stored.key(), ask, None, Head::stored(&stored.meta()), layout.slice_log2);
+        let object = Self::new(stored.key(), ask.lasting(), None, Head::stored(&stored.meta()), layout.slice_log2);
         object.state().length = Some(layout.length);
         object.set_stored(stored);
         object
+    }
+
+    /// `Content-Range`, as its source wrote it for the part that it gave when it was asked for the end.
+    #[must_use]
+    pub fn given(&self) -> Option<&HeaderValue> {
+        self.given.get()
+    }
+
+    pub(super) fn set_given(&self, range: HeaderValue) {
+        let _ = self.given.set(range);
     }
 
     pub(super) fn set_stored(&self, stored: Arc<Stored>) {
@@ -160,11 +195,17 @@ impl Object {
     /// The response's head, as it is now.
     #[must_use]
     pub fn head(&self) -> Arc<Head> {
-        self.head.read().expect("no thread panics while it holds this").clone()
+        self.shown.read().expect("no thread panics while it holds this").head().clone()
+    }
+
+    /// The same, with what is made of it for answers.
+    #[must_use]
+    pub fn shown(&self) -> Arc<Shown> {
+        self.shown.read().expect("no thread panics while it holds this").clone()
     }
 
     pub(super) fn set_head(&self, head: Head) {
-        *self.head.write().expect("no thread panics while it holds this") = Arc::new(head);
+        *self.shown.write().expect("no thread panics while it holds this") = Arc::new(Shown::new(head));
     }
 
     pub(super) fn stored(&self) -> Option<&Arc<Stored>> {
@@ -195,6 +236,28 @@ impl Object {
         self.state().segments.iter().any(|segment| segment.running)
     }
 
+    /// Where to go on, where all that there is of it is a beginning in memory that does not reach as far as is wanted.
+    pub(super) fn beginning(&self, store: &Store, wanted: u64) -> Option<u64> {
+        let state = self.state();
+        let length = state.length?;
+        let parts = || state.segments.iter().flat_map(|segment| &segment.kept);
+        let end = parts().find(|kept| kept.start == 0)?.length;
+        let alone = parts().count() == 1 && !state.segments.iter().any(|segment| segment.running);
+        drop(state);
+        let slices = 0..u32::try_from(length.div_ceil(1 << self.slice_log2)).ok()?;
+        let is_stored = |stored: &Arc<Stored>| slices.clone().any(|slice| store.has(stored, slice));
+        (alone && end < wanted.min(length) && !self.stored().is_some_and(is_stored)).then_some(end)
+    }
+
+    /// Whether this stream has come further than any before.
+    pub(super) fn has_advanced(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let position = state.segment(number).map_or(0, |segment| segment.position);
+        let before = state.furthest;
+        state.furthest = before.max(position);
+        position > before
+    }
+
     /// Whether its length is not known, and it is longer than this.
     pub(super) fn is_beyond(&self, limit: u64) -> bool {
         let state = self.state();
@@ -207,7 +270,13 @@ impl Object {
 
     pub(super) fn add_reader(&self, offset: u64) -> u64 {
         let number = self.next_reader.fetch_add(1, Ordering::Relaxed);
-        self.state().readers.insert(number, offset);
+        let mut state = self.state();
+        // What failed for others before may be good again.
+        if state.readers.is_empty() && !state.segments.iter().any(|segment| segment.running) {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        state.readers.insert(number, offset);
+        drop(state);
         number
     }
 
@@ -221,8 +290,18 @@ impl Object {
         self.wake.notify_waiters();
     }
 
-    /// What the reader at `offset` does next.
-    pub(super) fn step(&self, store: &Store, reader: u64, offset: u64, end: Option<u64>) -> Result<Step, ReadError> {
+    /// What the reader at `offset` does next. One that reads for a sibling (`near`) does not wait for what comes by way of
+    /// a sibling: two who wait for each other would wait for ever. With `spans` it can take
+    /// places in a file for bytes.
+    pub(super) fn step(
+        &self,
+        store: &Store,
+        reader: u64,
+        near: bool,
+        offset: u64,
+        end: Option<u64>,
+        spans: bool,
+    ) -> Result<Step, ReadError> {
         let mut state = self.state();
         let Some(end) = state.length.map(|length| end.map_or(length, |end| end.min(length))).or(end) else {
             return self.step_unknown(&mut state, reader, offset);
@@ -239,12 +318,21 @@ impl Object {
         let error = state.error.clone();
         drop(state);
         if let Some(stored) = self.stored() {
+            if spans
+                && end - offset > SHORT
+                && let Some(span) = store.span(stored, offset, SPAN.min(end - offset))
+            {
+                return Ok(Step::Span(span));
+            }
             match store.read(stored, offset, PIECE.min(end - offset), false) {
                 Ok(Some(Read::Bytes(bytes))) => return Ok(Step::Bytes(bytes)),
                 Ok(Some(Read::WouldBlock)) => return Ok(Step::Disk),
                 Ok(Some(Read::Damaged) | None) => {}
                 // Of a disk that cannot read, nothing is expected: the source still has it.
-                Err(error) => tracing::warn!(%error, "failed to read from the cache"),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to read from the cache");
+                    store.give_up(stored, u32::try_from(offset >> self.slice_log2).unwrap_or(u32::MAX));
+                }
             }
         }
         if let Some(error) = error {
@@ -258,7 +346,10 @@ impl Object {
         let slice = offset >> self.slice_log2;
         let comes = |segment: &Segment| {
             let at = segment.position >> self.slice_log2;
-            segment.running && segment.position <= offset && (at + NEAR >= slice || state.no_ranges)
+            segment.running
+                && segment.position <= offset
+                && (at + NEAR >= slice || state.no_ranges)
+                && !(near && segment.far)
         };
         if state.segments.iter().any(comes) {
             return Ok(Step::Wait);

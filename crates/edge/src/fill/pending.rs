@@ -23,9 +23,9 @@ impl PendingGuard {
                 live.insert(self.key, Live::Object(Arc::downgrade(object)));
             }
             Outcome::Here(_) | Outcome::Again | Outcome::Uncacheable | Outcome::Failed(_) => {
-                if matches!(live.get(&self.key), Some(Live::Pending(_))) {
+                if matches!(live.get(&self.key), Some(Live::Pending { .. })) {
                     live.remove(&self.key);
-                    if let Some(old) = self.old.as_ref().filter(|old| !old.is_replaced()) {
+                    if let Some(old) = self.old.as_ref().filter(|old| !old.is_replaced() && old.key == self.key) {
                         live.insert(self.key, Live::Object(Arc::downgrade(old)));
                     }
                 }
@@ -53,6 +53,18 @@ impl Engine {
     #[must_use]
     pub fn source_counts(&self) -> (u64, u64) {
         self.sources.counts()
+    }
+
+    /// The sibling that owns this part of an object, if it is not this edge.
+    #[must_use]
+    pub fn owner_of(&self, name: &str, offset: u64) -> Option<String> {
+        self.sources.owner_of(name, offset)
+    }
+
+    /// See [`crate::source::Sources::sibling_counts`].
+    #[must_use]
+    pub fn sibling_counts(&self) -> (u64, u64, u64, u64) {
+        self.sources.sibling_counts()
     }
 
     pub(crate) fn note_failure(&self) {

@@ -2,13 +2,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Engine;
 use super::object::{Object, ReadError, Step};
 use super::segment;
-use crate::store::Read;
+use crate::store::{Read, Span};
+
+/// How long a reader waits for the disk before it asks a source.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a reader gives out.
+#[derive(Debug)]
+pub enum Part {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Bytes in a file.
+    Span(Span),
+}
 
 /// Gives out the bytes of a range in their order. Where they are not here they are fetched, for all who wait.
 #[derive(Debug)]
@@ -18,16 +31,27 @@ pub struct Reader {
     number: u64,
     offset: u64,
     end: Option<u64>,
+    /// It reads for a sibling.
+    near: bool,
     /// The slice that was last noted as wanted.
     touched: Option<u64>,
+    /// Whether it may give out spans.
+    spans: bool,
 }
 
 impl Reader {
-    /// From `offset` to `end`, or to the end of the object.
+    /// From `offset` to `end`, or to the end of the object. With `spans` it gives out places in files as well.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, object: Arc<Object>, offset: u64, end: Option<u64>) -> Self {
+    pub fn new(engine: Arc<Engine>, object: Arc<Object>, offset: u64, end: Option<u64>, spans: bool) -> Self {
         let number = object.add_reader(offset);
-        Self { engine, object, number, offset, end, touched: None }
+        Self { engine, object, number, offset, end, near: false, touched: None, spans }
+    }
+
+    /// The same for a sibling, if `near` is set: what is missing is then asked of no sibling.
+    #[must_use]
+    pub fn near(mut self, near: bool) -> Self {
+        self.near = near;
+        self
     }
 
     /// What it reads.
@@ -37,12 +61,10 @@ impl Reader {
     }
 
     /// What is at hand, without waiting. `None`: [`Reader::next`] has to be asked.
-    pub fn try_next(&mut self) -> Option<Result<Option<Bytes>, ReadError>> {
-        match self.object.step(&self.engine.store, self.number, self.offset, self.end) {
-            Ok(Step::Bytes(bytes)) => {
-                self.advance(&bytes);
-                Some(Ok(Some(bytes)))
-            }
+    pub fn try_next(&mut self) -> Option<Result<Option<Part>, ReadError>> {
+        match self.object.step(&self.engine.store, self.number, self.near, self.offset, self.end, self.spans) {
+            Ok(Step::Bytes(bytes)) => Some(Ok(Some(self.give(bytes)))),
+            Ok(Step::Span(span)) => Some(Ok(Some(self.give_span(span)))),
             Ok(Step::End) => Some(Ok(None)),
             Ok(Step::Disk | Step::Wait | Step::Begin(_)) => None,
             Err(error) => Some(Err(error)),
@@ -54,26 +76,23 @@ impl Reader {
     /// # Errors
     ///
     /// When the rest cannot be had.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+    pub async fn next(&mut self) -> Result<Option<Part>, ReadError> {
         let object = self.object.clone();
         loop {
             let woken = object.wake.notified();
             tokio::pin!(woken);
             // Before looking, so that nothing which comes in between is missed.
             woken.as_mut().enable();
-            match object.step(&self.engine.store, self.number, self.offset, self.end)? {
-                Step::Bytes(bytes) => {
-                    self.advance(&bytes);
-                    return Ok(Some(bytes));
-                }
+            match object.step(&self.engine.store, self.number, self.near, self.offset, self.end, self.spans)? {
+                Step::Bytes(bytes) => return Ok(Some(self.give(bytes))),
+                Step::Span(span) => return Ok(Some(self.give_span(span))),
                 Step::End => return Ok(None),
                 Step::Disk => {
                     if let Some(bytes) = self.read_patiently().await? {
-                        self.advance(&bytes);
-                        return Ok(Some(bytes));
+                        return Ok(Some(self.give(bytes)));
                     }
                 }
-                Step::Begin(position) => segment::begin(&self.engine, &object, position),
+                Step::Begin(position) => segment::begin(&self.engine, &object, position, self.near),
                 Step::Wait => {
                     // Longer each time: it may be slow rather than dead.
                     let silent = self.engine.options.stall * 2_u32.pow(object.failures.load(Ordering::Relaxed).min(4));
@@ -85,19 +104,44 @@ impl Reader {
         }
     }
 
+    /// What the disk does not give in time, or not at all, is asked of a source.
     async fn read_patiently(&self) -> Result<Option<Bytes>, ReadError> {
         let Some(stored) = self.object.stored().cloned() else { return Ok(None) };
         let store = self.engine.store.clone();
         let (offset, limit) = (self.offset, self.end.map_or(u64::MAX, |end| end - self.offset).min(256 << 10));
-        let read = tokio::task::spawn_blocking(move || store.read(&stored, offset, limit, true)).await;
-        match read.map_err(|error| ReadError::Disk(error.to_string()))? {
-            Ok(Some(Read::Bytes(bytes))) => Ok(Some(bytes)),
-            Ok(_) => Ok(None),
-            Err(error) => Err(ReadError::Disk(error.to_string())),
+        let reading = {
+            let (stored, readers) = (stored.clone(), self.engine.readers.clone());
+            async move {
+                let permit = readers.acquire_owned().await.ok()?;
+                let read = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    store.read(&stored, offset, limit, true)
+                });
+                read.await.ok()
+            }
+        };
+        match tokio::time::timeout(PATIENCE, reading).await {
+            Ok(Some(Ok(Some(Read::Bytes(bytes))))) => return Ok(Some(bytes)),
+            Ok(Some(Ok(_))) => return Ok(None),
+            Ok(Some(Err(error))) => tracing::warn!(%error, "failed to read from the cache"),
+            Ok(None) => return Err(ReadError::Disk("it was not read".to_owned())),
+            Err(_) => tracing::warn!("the cache's disk does not answer"),
         }
+        self.engine.store.give_up(&stored, u32::try_from(offset >> self.object.slice_log2).unwrap_or(u32::MAX));
+        Ok(None)
     }
 
-    fn advance(&mut self, bytes: &Bytes) {
+    fn give(&mut self, bytes: Bytes) -> Part {
+        self.advance(bytes.len());
+        Part::Bytes(bytes)
+    }
+
+    fn give_span(&mut self, span: Span) -> Part {
+        self.advance(span.left());
+        Part::Span(span)
+    }
+
+    fn advance(&mut self, bytes: usize) {
         let slice = self.offset >> self.object.slice_log2;
         if self.touched != Some(slice) {
             self.touched = Some(slice);
@@ -105,7 +149,7 @@ impl Reader {
                 self.engine.store.touch(stored, u32::try_from(slice).unwrap_or(u32::MAX));
             }
         }
-        self.offset += bytes.len() as u64;
+        self.offset += bytes as u64;
     }
 }
 

@@ -10,7 +10,7 @@ use crate::store::Key;
 
 const MOST: usize = 10_000;
 /// Objects that stay open without a reader.
-const RECENT: usize = 512;
+const RECENT: usize = 2048;
 
 #[derive(Debug)]
 pub(super) struct Remembered {

@@ -137,6 +137,30 @@ pub fn freshness(response: &Head, rules: &Rules, now: u64) -> Freshness {
     }
 }
 
+/// Why it is fresh for as long as it is, for people.
+#[must_use]
+pub fn lifetime_reason(response: &Head, rules: &Rules) -> String {
+    let headers = &response.headers;
+    let (said, targeted) = directives(headers);
+    let field = if targeted { "CDN-Cache-Control" } else { "Cache-Control" };
+    let status = response.status.as_u16();
+    if said.no_cache {
+        format!("{field} has no-cache: it is looked at each time")
+    } else if let Some(seconds) = said.s_maxage {
+        format!("{field} has s-maxage={seconds}")
+    } else if let Some(seconds) = said.max_age {
+        format!("{field} has max-age={seconds}")
+    } else if !targeted && headers.contains_key(header::EXPIRES) {
+        "Expires tells until when".to_owned()
+    } else if let Some(valid) = rules.valid.get(&status) {
+        format!("its source does not say, and [cache.valid] has {} s for {status}", valid.as_secs())
+    } else if headers.contains_key(header::LAST_MODIFIED) {
+        "its source does not say: a tenth of the time since Last-Modified, and a week at most".to_owned()
+    } else {
+        "its source does not say, and nothing else tells".to_owned()
+    }
+}
+
 /// RFC 9111, 4.2.3.
 fn age(response: &Head, date: u64, now: u64) -> u64 {
     let apparent = response.received.saturating_sub(date);

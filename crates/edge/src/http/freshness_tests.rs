@@ -12,7 +12,7 @@ fn head(status: u16, fields: &[(&str, String)]) -> Head {
         headers.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
     }
     let status = StatusCode::from_u16(status).unwrap();
-    Head { status, headers, requested: NOW, received: NOW, varies: Vec::new() }
+    Head { status, headers, requested: NOW, received: NOW, varies: Vec::new(), purges: 0 }
 }
 
 fn rules() -> Rules {

@@ -19,6 +19,8 @@ pub struct Head {
     pub received: u64,
     /// For a marker: the request fields that choose among variants.
     pub varies: Vec<String>,
+    /// How many purges by key there had been when it was asked for.
+    pub purges: u64,
 }
 
 impl Head {
@@ -33,7 +35,7 @@ impl Head {
             headers.remove(header::CONTENT_RANGE);
             headers.remove(header::CONTENT_LENGTH);
         }
-        Self { status, headers, requested, received, varies: Vec::new() }
+        Self { status, headers, requested, received, varies: Vec::new(), purges: 0 }
     }
 
     /// As it was stored.
@@ -54,6 +56,7 @@ impl Head {
             requested: meta.requested,
             received: meta.received,
             varies: meta.varies.clone(),
+            purges: meta.purges,
         }
     }
 
@@ -68,7 +71,7 @@ impl Head {
             requested: self.requested,
             received: self.received,
             varies: self.varies.clone(),
-            purged: false,
+            purges: self.purges,
         }
     }
 
@@ -92,6 +95,6 @@ impl Head {
         if !fresh.headers.contains_key(header::AGE) {
             headers.remove(header::AGE);
         }
-        Self { headers, requested: fresh.requested, received: fresh.received, ..self.clone() }
+        Self { headers, requested: fresh.requested, received: fresh.received, purges: fresh.purges, ..self.clone() }
     }
 }

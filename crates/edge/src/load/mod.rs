@@ -1,14 +1,16 @@
 //! What this edge carries, what it may carry, and what it does when that is too much.
 
 mod limit;
+mod top;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use limit::{Limiter, group};
 use serde::Serialize;
+pub use top::{Heavy, Kind, Top};
 
 use crate::clock::Stopwatch;
 
@@ -18,6 +20,10 @@ const MINUTE: usize = 60;
 /// Shares of the capacity from which on the edge is busy, and overloaded.
 const BUSY_PERCENT: u64 = 80;
 const OVERLOAD_PERCENT: u64 = 95;
+/// From this brownout step on, the pages that most goes out for are refused: so many of them, if each is worth it.
+const REFUSING: u8 = 2;
+const REFUSED: usize = 3;
+const WORTH_PERCENT: u64 = 5;
 
 /// Counters that everything adds to; read once a second.
 #[derive(Debug)]
@@ -32,6 +38,11 @@ pub struct Load {
     misses: AtomicU64,
     draining: AtomicBool,
     shed: Mutex<Shed>,
+    /// For what and for whom it is sent.
+    pub top: Top,
+    /// Hosts of pages that get nothing until the brownout is over.
+    refused: Mutex<BTreeSet<String>>,
+    refusals: AtomicU64,
     samples: Mutex<VecDeque<Sample>>,
 }
 
@@ -92,6 +103,9 @@ impl Load {
             misses: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             shed: Mutex::default(),
+            top: Top::default(),
+            refused: Mutex::default(),
+            refusals: AtomicU64::new(0),
             samples: Mutex::new(VecDeque::from([Sample::default()])),
         }
     }
@@ -124,8 +138,30 @@ impl Load {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Sets the brownout step, for so long.
-    pub fn shed(&self, step: u8, duration: Duration) {
+    /// Sets the brownout step, for so long. Whose pages are refused is decided when it rises, and holds until it has
+    /// ended: nothing goes out any more for who is refused, by which it could be chosen again. Pages of the sites that
+    /// are served, and of `own`, are never refused.
+    pub fn shed(&self, step: u8, duration: Duration, own: &str) {
+        let before = self.shed_step();
+        let mut refused = self.refused.lock().expect("no thread panics while it holds this");
+        if step < REFUSING || before < REFUSING {
+            refused.clear();
+        }
+        if step >= REFUSING && before < REFUSING {
+            let objects = self.top.heaviest(Kind::Object, usize::MAX);
+            let all: u64 = objects.iter().map(|heavy| heavy.bps).sum();
+            let sites: BTreeSet<&str> = objects.iter().filter_map(|heavy| heavy.name.split('/').next()).collect();
+            let heaviest = self.top.heaviest(Kind::Referer, usize::MAX).into_iter();
+            let worth = |heavy: &Heavy| {
+                let is_own = heavy.name == own || sites.contains(heavy.name.as_str());
+                !is_own && heavy.bps.saturating_mul(100) >= all * WORTH_PERCENT
+            };
+            refused.extend(heaviest.filter(worth).take(REFUSED).map(|heavy| heavy.name));
+            if !refused.is_empty() {
+                tracing::warn!(referers = ?refused, "refusing the pages that most is sent for");
+            }
+        }
+        drop(refused);
         let set = (step > 0).then(|| (Stopwatch::start(), duration));
         *self.shed.lock().expect("no thread panics while it holds this") = Shed { step, set };
     }
@@ -140,8 +176,30 @@ impl Load {
         }
     }
 
+    /// Whether the page of this host is refused at the moment. One that is counts as such.
+    pub fn refuses(&self, referer: &str) -> bool {
+        if self.shed_step() < REFUSING {
+            return false;
+        }
+        let refused = self.refused.lock().expect("no thread panics while it holds this").contains(referer);
+        self.refusals.fetch_add(u64::from(refused), Ordering::Relaxed);
+        refused
+    }
+
+    /// Whose pages are refused at the moment, and how many requests were.
+    #[must_use]
+    pub fn refused(&self) -> (Vec<String>, u64) {
+        let refusals = self.refusals.load(Ordering::Relaxed);
+        if self.shed_step() < REFUSING {
+            return (Vec::new(), refusals);
+        }
+        let refused = self.refused.lock().expect("no thread panics while it holds this");
+        (refused.iter().cloned().collect(), refusals)
+    }
+
     /// Notes how far the counters are; called once a second.
     pub fn sample(&self, failures: u64) {
+        self.top.fade();
         self.sample_at(self.started.elapsed(), failures);
     }
 
@@ -281,9 +339,49 @@ mod tests {
     #[test]
     fn a_step_ends_by_itself() {
         let load = Load::new(1);
-        load.shed(2, seconds(3600));
+        load.shed(2, seconds(3600), "");
         assert_eq!(load.shed_step(), 2);
-        load.shed(2, Duration::ZERO);
+        load.shed(2, Duration::ZERO, "");
         assert_eq!(load.shed_step(), 0);
+    }
+
+    #[test]
+    fn the_heaviest_pages_are_refused_until_the_step_is_over() {
+        let load = Load::new(1);
+        for (referer, bytes) in [
+            ("leech.example", 50_000_000),
+            ("files.example.com", 40_000_000),
+            ("other.example", 30_000_000),
+            ("third.example", 20_000_000),
+            ("fourth.example", 19_000_000),
+            ("small.example", 1_000_000),
+        ] {
+            load.top.add(bytes, Some("files.example.com/a".into()), Some(referer.into()));
+        }
+        let refused = |load: &Load| load.refused().0;
+        load.shed(1, seconds(60), "files.example.com");
+        assert!(!load.refuses("leech.example") && refused(&load).is_empty());
+        load.shed(2, seconds(60), "files.example.com");
+        assert_eq!(refused(&load), ["leech.example", "other.example", "third.example"]);
+        assert!(load.refuses("leech.example") && !load.refuses("files.example.com") && !load.refuses("small.example"));
+        // Renewed while others are heavier meanwhile: the same.
+        load.top.add(1_000_000_000, None, Some("small.example".into()));
+        load.shed(3, seconds(60), "files.example.com");
+        assert_eq!(refused(&load), ["leech.example", "other.example", "third.example"]);
+        load.shed(0, seconds(60), "files.example.com");
+        assert!(!load.refuses("leech.example"));
+        assert_eq!(load.refused().1, 1);
+        load.shed(2, seconds(60), "files.example.com");
+        assert_eq!(refused(&load)[1], "other.example");
+        assert!(refused(&load).contains(&"small.example".to_owned()));
+    }
+
+    #[test]
+    fn pages_that_little_is_sent_for_are_left_alone() {
+        let load = Load::new(1);
+        load.top.add(1_000_000_000, Some("files.example.com/a".into()), None);
+        load.top.add(40_000_000, Some("files.example.com/b".into()), Some("page.example".into()));
+        load.shed(2, seconds(60), "files.example.com");
+        assert!(!load.refuses("page.example"));
     }
 }

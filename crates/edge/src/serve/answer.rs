@@ -9,13 +9,17 @@ use http::{Method, Response, StatusCode};
 
 use super::body::{Meter, Outgoing, Piece};
 use crate::fill::{Engine, Object};
-use crate::http::{Answer, Freshness, Head, Ranges, answer_to, if_range_holds, ranges};
+use crate::http::{Answer, Freshness, Ranges, answer_to, if_range_holds, ranges, strip_tags};
 
 /// What of an object goes into an answer.
 #[derive(Debug)]
 pub(super) struct Asked<'r> {
     pub(super) method: &'r Method,
     pub(super) headers: &'r HeaderMap,
+    /// It is another edge that asks.
+    pub(super) near: bool,
+    /// What its source took the request to mean, and gave.
+    pub(super) given: Option<std::ops::Range<u64>>,
 }
 
 /// The answer, without the fields that tell where it came from.
@@ -26,9 +30,14 @@ pub(super) fn answer(
     freshness: &Freshness,
     meter: Meter,
 ) -> Response<Outgoing> {
-    let head = object.head();
+    let shown = object.shown();
+    let head = shown.head();
     let length = object.length();
-    let headers = fields(&head, freshness);
+    let mut headers = shown.fields();
+    headers.insert(header::AGE, freshness.age.into());
+    if !asked.near {
+        strip_tags(&mut headers);
+    }
     if head.status == StatusCode::OK {
         match answer_to(asked.headers, &head.headers) {
             Answer::Full => {}
@@ -40,7 +49,10 @@ pub(super) fn answer(
         Some(length) if head.status == StatusCode::OK && asked.method == Method::GET => {
             let field = asked.headers.get(header::RANGE).and_then(|field| field.to_str().ok());
             let holds = field.is_some() && if_range_holds(asked.headers, &head.headers);
-            ranges(field.filter(|_| holds), length)
+            match &asked.given {
+                Some(given) => Ranges::Some(vec![given.clone()]),
+                None => ranges(field.filter(|_| holds), length),
+            }
         }
         _ => Ranges::Whole,
     };
@@ -55,8 +67,13 @@ pub(super) fn answer(
                 }
             }
             if asked.method == Method::GET {
-                let pieces = VecDeque::from([Piece::Range(0, length)]);
-                *response.body_mut() = Outgoing::pieces(engine.clone(), object.clone(), pieces, length, meter);
+                *response.body_mut() = match engine.at_hand(object) {
+                    Some(body) => Outgoing::at_hand(body, object.clone(), meter),
+                    None => {
+                        let pieces = VecDeque::from([Piece::Range(0, length)]);
+                        Outgoing::pieces(engine.clone(), object.clone(), pieces, length, meter)
+                    }
+                };
             }
             response
         }
@@ -72,6 +89,10 @@ pub(super) fn answer(
             let body = Outgoing::pieces(engine.clone(), object.clone(), pieces, Some(length), meter);
             let mut response = plain(StatusCode::PARTIAL_CONTENT, headers, body);
             insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes {start}-{}/{total}", end - 1));
+            // The first answer about the end is the source's own.
+            if let Some(given) = object.given().filter(|_| asked.given.is_some()) {
+                response.headers_mut().insert(header::CONTENT_RANGE, given.clone());
+            }
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
             response
         }
@@ -106,18 +127,6 @@ pub(super) fn answer(
     }
 }
 
-/// The stored fields, with the age as it is now.
-fn fields(head: &Head, freshness: &Freshness) -> HeaderMap {
-    let mut headers = head.headers.clone();
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::AGE, freshness.age.into());
-    if !headers.contains_key(header::DATE) {
-        let received = std::time::UNIX_EPOCH + std::time::Duration::from_secs(head.received);
-        insert(&mut headers, header::DATE, &httpdate::fmt_http_date(received));
-    }
-    headers
-}
-
 fn not_modified(mut headers: HeaderMap) -> Response<Outgoing> {
     // These tell of a body that is not sent.
     for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LENGTH] {
@@ -132,6 +141,29 @@ pub(super) fn plain(status: StatusCode, headers: HeaderMap, body: Outgoing) -> R
     *response.headers_mut() = headers;
     response
 }
+
+/// The page that is shown where no source answers and nothing stale is left. Who does not ask for pages gets one line.
+pub(super) fn splash(method: &Method, headers: &HeaderMap) -> Response<Outgoing> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "no source answers at the moment; try again soon");
+    if wants_page(headers) {
+        *response.body_mut() = Outgoing::bytes(SPLASH);
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = Outgoing::empty();
+    }
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+    response
+}
+
+/// Whether somebody looks at what comes.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).into_iter().filter_map(|accept| accept.to_str().ok());
+    accepts.into_iter().any(|accept| accept.contains("text/html"))
+}
+
+const SPLASH: &str = include_str!("splash.html");
 
 /// A short answer of our own.
 pub(super) fn text(status: StatusCode, text: &str) -> Response<Outgoing> {

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::relayed::Relayed;
 use super::watch::{Active, Waits};
+use super::wire::Lane;
 use crate::access_log::Entry;
-use crate::fill::{Engine, Object, ReadError, Reader};
+use crate::fill::{Engine, Object, Part, ReadError, Reader};
 use crate::load::{Limiter, Load};
 
 /// What a body may fail with.
 pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-type Reading = Pin<Box<dyn Future<Output = (Box<Reader>, Result<Option<Bytes>, ReadError>)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Box<Reader>, Result<Option<Part>, ReadError>)> + Send>>;
 
 /// A piece of a body that consists of several.
 #[derive(Debug)]
@@ -37,6 +39,36 @@ pub(super) struct Meter {
     pub(super) load: Arc<Load>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) client: IpAddr,
+    /// It is another edge of the fleet.
+    pub(super) near: bool,
+    /// The host of the page that it is for.
+    pub(super) referer: Option<HeaderValue>,
+    /// The object whose bytes are at hand.
+    pub(super) of: Option<Arc<Object>>,
+    /// Where the connection takes places in files for bytes.
+    pub(super) lane: Option<Lane>,
+}
+
+impl Meter {
+    /// So many bytes went out, of this object if it is one.
+    fn note(&self, sent: u64, object: Option<&Object>) {
+        self.load.add_sent(sent);
+        if let Some(due) = self.load.top.due(sent) {
+            let object = object.map_or_else(|| PASSED.to_owned(), |object| object.ask.name());
+            let referer = self.referer.as_ref().and_then(referer_host);
+            self.load.top.add(due, Some(object), referer);
+        }
+    }
+}
+
+/// Stands for all that is no object.
+const PASSED: &str = "(passed on)";
+
+/// The host of a page, in small letters.
+pub(super) fn referer_host(referer: &HeaderValue) -> Option<String> {
+    let (_, rest) = referer.to_str().ok()?.split_once("://")?;
+    let host = rest.split(['/', '?', '#', ':']).next()?;
+    (!host.is_empty() && host.len() <= 255).then(|| host.to_ascii_lowercase())
 }
 
 /// What goes on while an answer is on its way.
@@ -63,7 +95,7 @@ pub struct Outgoing {
 
 enum Source {
     Bytes(Option<Bytes>),
-    Pieces { engine: Arc<Engine>, object: Arc<Object>, pieces: VecDeque<Piece>, state: State },
+    Pieces { engine: Arc<Engine>, object: Arc<Object>, near: bool, pieces: VecDeque<Piece>, state: State },
     Relayed(Box<Relayed>),
 }
 
@@ -91,6 +123,13 @@ impl Outgoing {
         Self { source, meter: None, waiting: None, length, attendance: None }
     }
 
+    /// Bytes of an object.
+    pub(super) fn at_hand(bytes: Bytes, object: Arc<Object>, meter: Meter) -> Self {
+        let mut outgoing = Self::bytes(bytes);
+        outgoing.meter = Some(Meter { of: Some(object), ..meter });
+        outgoing
+    }
+
     pub(super) fn incoming(body: Relayed, meter: Meter) -> Self {
         let length = body.length();
         let source = Source::Relayed(Box::new(body));
@@ -104,7 +143,7 @@ impl Outgoing {
         length: Option<u64>,
         meter: Meter,
     ) -> Self {
-        let source = Source::Pieces { engine, object, pieces, state: State::Between };
+        let source = Source::Pieces { engine, object, near: meter.near, pieces, state: State::Between };
         Self { source, meter: Some(meter), waiting: None, length, attendance: None }
     }
 }
@@ -119,17 +158,18 @@ impl Outgoing {
 }
 
 impl Source {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    fn poll(&mut self, context: &mut Context<'_>, lane: Option<&Lane>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Self::Relayed(body) => body.poll(context),
-            Self::Pieces { engine, object, pieces, state } => loop {
+            Self::Pieces { engine, object, near, pieces, state } => loop {
                 let result = match std::mem::replace(state, State::Between) {
                     State::Between => match pieces.pop_front() {
                         None => return Poll::Ready(None),
                         Some(Piece::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
                         Some(Piece::Range(start, end)) => {
-                            let reader = Reader::new(engine.clone(), object.clone(), start, end);
+                            let reader =
+                                Reader::new(engine.clone(), object.clone(), start, end, lane.is_some()).near(*near);
                             *state = State::Reading(Box::new(reader));
                             continue;
                         }
@@ -154,8 +194,13 @@ impl Source {
                     },
                 };
                 match result {
-                    (reader, Ok(Some(bytes))) => {
+                    (reader, Ok(Some(part))) => {
                         *state = State::Reading(reader);
+                        let bytes = match (part, lane) {
+                            (Part::Bytes(bytes), _) => bytes,
+                            (Part::Span(span), Some(lane)) => lane.stand_in(span),
+                            (Part::Span(_), None) => unreachable!("no reader without a lane gives spans"),
+                        };
                         return Poll::Ready(Some(Ok(bytes)));
                     }
                     (_, Ok(None)) => {}
@@ -192,7 +237,8 @@ impl Body for Outgoing {
             }
             this.waiting = None;
         }
-        match this.source.poll(context) {
+        let lane = this.meter.as_ref().and_then(|meter| meter.lane.as_ref());
+        match this.source.poll(context, lane) {
             Poll::Ready(Some(Ok(bytes))) => {
                 let sent = bytes.len() as u64;
                 this.length = this.length.map(|length| length.saturating_sub(sent));
@@ -204,7 +250,11 @@ impl Body for Outgoing {
                     }
                 }
                 if let Some(meter) = &this.meter {
-                    meter.load.add_sent(sent);
+                    let object = match &this.source {
+                        Source::Pieces { object, .. } => Some(&**object),
+                        Source::Bytes(_) | Source::Relayed(_) => meter.of.as_deref(),
+                    };
+                    meter.note(sent, object);
                     let take = |limiter: &Arc<Limiter>| limiter.take(meter.client, sent, meter.load.shed_step());
                     if let Some(wait) = meter.limiter.as_ref().map(take).filter(|wait| !wait.is_zero()) {
                         this.waiting = Some(Box::pin(tokio::time::sleep(wait)));

@@ -11,18 +11,19 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 
-use super::answer::{Asked, answer, insert, plain, text};
-use super::body::{Meter, Outgoing};
+use super::answer::{Asked, answer, insert, plain, splash, text, wants_page};
+use super::body::{Meter, Outgoing, referer_host};
 use super::control::Control;
 use super::relayed::Relayed;
 use super::upload::Uploading;
 use super::watch::Watch;
+use super::wire::Lane;
 use crate::access_log::CacheWord;
 use crate::clock;
 use crate::fill::{Engine, Got, How, Object, Want};
-use crate::http::{Directives, Freshness, Rules, freshness, hops, ranges, strip_hop_by_hop};
+use crate::http::{Directives, Freshness, Rules, hops, ranges, strip_hop_by_hop, strip_tags};
 use crate::load::{Limiter, Load};
-use crate::source::{Ask, FetchError, Upload};
+use crate::source::{Ask, FetchError, Part, Upload};
 
 /// What `Cache-Status` calls an answer that is for one client alone.
 const BYPASS: &str = "bypass";
@@ -62,6 +63,9 @@ struct Visit {
     headers: HeaderMap,
     client: IpAddr,
     secure: bool,
+    /// It came from another edge of the fleet.
+    near: bool,
+    lane: Option<Lane>,
 }
 
 /// What `Cache-Status` tells (RFC 9211).
@@ -77,13 +81,14 @@ enum Told {
 }
 
 impl Handler {
-    /// Answers `request` of `client`; `secure` if it came over TLS.
+    /// Answers `request` of `client`; `secure` if it came over TLS. With a lane, bodies may go over it.
     pub(super) async fn handle(
         &self,
         request: Request<Incoming>,
         client: IpAddr,
         secure: bool,
         watch: &Arc<Watch>,
+        lane: Option<Lane>,
     ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
         let Some(host) = site(&parts.uri, &parts.headers) else {
@@ -91,17 +96,44 @@ impl Handler {
         };
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         if parts.uri.path().starts_with("/.witness/") {
-            return self.control.public(&parts.method, parts.uri.path(), &parts.headers, body).await;
+            return Box::pin(self.control.public(&parts.method, parts.uri.path(), &parts.headers, body)).await;
         }
         let seen = hops(&parts.headers, &self.fleet, &self.node);
         if seen.here || seen.fleet >= MOST_HOPS {
             tracing::warn!(host, target, "a request came back: two sources point at each other");
             return closing(text(StatusCode::LOOP_DETECTED, "this request has been here before"));
         }
-        if self.is_blocked(&parts.headers) {
-            return closing(text(StatusCode::FORBIDDEN, "not from there"));
+        if let Some(referer) = parts.headers.get(header::REFERER).and_then(referer_host) {
+            if self.block_referers.iter().any(|pattern| matches_host(pattern, &referer)) {
+                return closing(text(StatusCode::FORBIDDEN, "not from there"));
+            }
+            if referer != host && self.load.refuses(&referer) {
+                let mut response = text(StatusCode::TOO_MANY_REQUESTS, "too many come from there at the moment");
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+                return closing(response);
+            }
         }
-        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure };
+        let near = seen.fleet > 0;
+        let visit = Visit { method: parts.method, host, target, headers: parts.headers, client, secure, near, lane };
+        if let Some(response) = self.hit_at_once(&visit, &body) {
+            return response;
+        }
+        // Apart, so that a hit does not carry the room that everything else needs.
+        Box::pin(self.other(visit, body, watch)).await
+    }
+
+    /// Most of the time there is nothing to ask anybody.
+    fn hit_at_once(&self, visit: &Visit, body: &Incoming) -> Option<Response<Outgoing>> {
+        if !matches!(visit.method, Method::GET | Method::HEAD) || !body.is_end_stream() {
+            return None;
+        }
+        let object = self.engine.find_open(&name(&visit.host, &visit.target))?;
+        let fresh = self.freshness(&object);
+        let whole = fresh.is_fresh() && !self.engine.is_beginning(&object);
+        whole.then(|| self.hit(visit, &object, &fresh, Told::Hit))
+    }
+
+    async fn other(&self, visit: Visit, body: Incoming, watch: &Arc<Watch>) -> Response<Outgoing> {
         match visit.method {
             Method::GET | Method::HEAD if !body.is_end_stream() => {
                 // A body here means nothing, and whoever counts it differently can hide a request in it.
@@ -119,7 +151,15 @@ impl Handler {
 
     fn meter(&self, visit: &Visit) -> Meter {
         let limiter = (!self.siblings.contains(&visit.client)).then(|| self.limiter.clone());
-        Meter { load: self.load.clone(), limiter, client: visit.client }
+        Meter {
+            load: self.load.clone(),
+            limiter,
+            client: visit.client,
+            lane: visit.lane.clone(),
+            near: visit.near,
+            referer: visit.headers.get(header::REFERER).cloned(),
+            of: None,
+        }
     }
 
     /// GET and HEAD.
@@ -140,7 +180,14 @@ impl Handler {
         let fresh = self.freshness(&object);
         let usable_on_error = fresh.is_usable_on_error();
         if fresh.is_fresh() {
-            return self.hit(visit, &object, &fresh, Told::Hit);
+            // Of what is not all here, some may have to be promised by its source first.
+            return match self.engine.complete(&want, &object).await {
+                None | Some(Err(_)) => self.hit(visit, &object, &fresh, Told::Hit),
+                Some(got) => {
+                    self.load.add_request(false);
+                    self.fetch(visit, got, None).await
+                }
+            };
         }
         if usable_on_error && self.engine.is_failing(&object) {
             return self.hit(visit, &object, &fresh, Told::Stale);
@@ -163,7 +210,7 @@ impl Handler {
     }
 
     fn freshness(&self, object: &Object) -> Freshness {
-        freshness(&object.head(), self.rules(), clock::unix_seconds())
+        object.shown().freshness(self.rules(), clock::unix_seconds())
     }
 
     fn hit(&self, visit: &Visit, object: &Arc<Object>, fresh: &Freshness, told: Told) -> Response<Outgoing> {
@@ -183,28 +230,30 @@ impl Handler {
                     _ if old.is_some_and(|old| Arc::ptr_eq(old, &object)) => Told::Revalidated,
                     How::Here => Told::Hit,
                     How::Joined => Told::Joined,
-                    How::Fetched if object.is_stored() => Told::Stored,
-                    How::Fetched => Told::Miss,
+                    How::Fetched | How::Given(..) if object.is_stored() => Told::Stored,
+                    How::Fetched | How::Given(..) => Told::Miss,
                 };
                 let fresh = self.freshness(&object);
-                self.serve(visit, &object, &fresh, told)
+                let given = if let How::Given(start, end) = how { Some(start..end) } else { None };
+                let asked = Asked { method: &visit.method, headers: &visit.headers, near: visit.near, given };
+                let response = answer(&self.engine, &object, &asked, &fresh, self.meter(visit));
+                self.signed(response, told, Some(&fresh))
             }
-            // It is of the whole, and without conditions.
+            // It is of the whole, and without conditions; a sibling that wants a beginning can cut it off itself.
             Ok(Got::Pass(response))
-                if visit.method == Method::GET
-                    && !has_conditions(&visit.headers)
+                if visit.method == Method::GET && (!has_conditions(&visit.headers) || is_beginning(visit))
                     // It need not be from where this client belongs.
                     && !self.engine.sources.is_sticky() =>
             {
                 self.relay(visit, *response, None, Told::Passed("uri-miss"))
             }
             Ok(Got::Pass(_) | Got::Uncacheable) => self.pass(visit, BYPASS).await,
-            Err(error) => unreachable(&error),
+            Err(error) => unreachable(visit, &error),
         }
     }
 
     fn serve(&self, visit: &Visit, object: &Arc<Object>, fresh: &Freshness, told: Told) -> Response<Outgoing> {
-        let asked = Asked { method: &visit.method, headers: &visit.headers };
+        let asked = Asked { method: &visit.method, headers: &visit.headers, near: visit.near, given: None };
         let response = answer(&self.engine, object, &asked, fresh, self.meter(visit));
         self.signed(response, told, Some(fresh))
     }
@@ -213,12 +262,12 @@ impl Handler {
     async fn pass(&self, visit: &Visit, why: &'static str) -> Response<Outgoing> {
         let mut ask = ask(visit);
         ask.stick = (why == BYPASS).then_some(visit.client);
-        match self.engine.sources.fetch(&ask, None).await {
+        match self.engine.sources.fetch(&ask, Part::AsAsked, None).await {
             Ok(fetched) => {
                 let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
                 stick(self.relay(visit, fetched.response, Some(fetched.read_timeout), Told::Passed(why)), cookie)
             }
-            Err(error) => unreachable(&error),
+            Err(error) => unreachable(visit, &error),
         }
     }
 
@@ -239,17 +288,18 @@ impl Handler {
         };
         let fetched = match self.engine.sources.pass(&ask, upload, progress).await {
             Ok(fetched) => fetched,
-            Err(error) => return unreachable(&error),
+            Err(FetchError::Impossible) => return text(StatusCode::METHOD_NOT_ALLOWED, "nothing can be changed here"),
+            Err(error) => return unreachable(visit, &error),
         };
         let cookie = self.engine.sources.cookie_for(&ask, &fetched, visit.secure);
         let safe = matches!(visit.method, Method::OPTIONS);
         let status = fetched.response.status();
         if !safe && (status.is_success() || status.is_redirection()) {
-            self.engine.purge(&name(&visit.host, &visit.target));
+            self.engine.purge(&name(&visit.host, &visit.target)).await;
             // What the answer says has changed as well, if it is of the same site.
             for field in [header::LOCATION, header::CONTENT_LOCATION] {
                 if let Some(target) = fetched.response.headers().get(field).and_then(|to| same_site(to, &visit.host)) {
-                    self.engine.purge(&name(&visit.host, &target));
+                    self.engine.purge(&name(&visit.host, &target)).await;
                 }
             }
         }
@@ -263,9 +313,19 @@ impl Handler {
         patience: Option<Duration>,
         told: Told,
     ) -> Response<Outgoing> {
+        // A source tells by this that what is behind it is down. Who does not look at pages hears it in its own words.
+        let is_down = [502, 503, 504].contains(&response.status().as_u16());
+        if is_down && !visit.near && visit.method == Method::GET && wants_page(&visit.headers) {
+            let mut page = splash(&visit.method, &visit.headers);
+            *page.status_mut() = response.status();
+            return self.signed(page, told, None);
+        }
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers);
+        if !visit.near {
+            strip_tags(&mut headers);
+        }
         let body = if visit.method == Method::HEAD {
             Outgoing::empty()
         } else {
@@ -306,16 +366,6 @@ impl Handler {
         }
         response.extensions_mut().insert(CacheWord(word));
         response
-    }
-
-    fn is_blocked(&self, headers: &HeaderMap) -> bool {
-        let Some(referer) = headers.get(header::REFERER).and_then(|referer| referer.to_str().ok()) else {
-            return false;
-        };
-        let Some(host) = referer.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#', ':']).next()) else {
-            return false;
-        };
-        self.block_referers.iter().any(|pattern| matches_host(pattern, host))
     }
 }
 
@@ -404,6 +454,15 @@ fn has_conditions(headers: &HeaderMap) -> bool {
     CONDITIONS.iter().any(|name| headers.contains_key(name))
 }
 
+/// Whether another edge wants the beginning, and nothing else.
+fn is_beginning(visit: &Visit) -> bool {
+    let range = visit.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let others = CONDITIONS.iter().filter(|name| **name != header::RANGE);
+    visit.near
+        && range.is_some_and(|range| range.starts_with("bytes=0-") && !range.contains(','))
+        && !others.into_iter().any(|name| visit.headers.contains_key(name))
+}
+
 /// The same for the whole of it: what is kept is for all.
 fn want(visit: &Visit) -> Want {
     let mut ask = ask(visit);
@@ -417,12 +476,22 @@ fn want(visit: &Visit) -> Want {
         crate::http::Ranges::Some(list) if !field.is_some_and(|field| field.contains("=-")) => list[0].start,
         _ => 0,
     };
-    Want { name: name(&visit.host, &visit.target), ask, start }
+    // Where its end alone is wanted, and nothing else depends on what it is.
+    let last = field.and_then(|field| field.strip_prefix("bytes=-")?.parse().ok());
+    let last = last.filter(|count| *count > 0 && !visit.headers.contains_key(header::IF_RANGE));
+    Want { name: name(&visit.host, &visit.target), ask, start, last, near: visit.near }
 }
 
-fn unreachable(error: &FetchError) -> Response<Outgoing> {
+/// What there is to say where no source answers and nothing stale is left.
+fn unreachable(visit: &Visit, error: &FetchError) -> Response<Outgoing> {
+    if matches!(error, FetchError::Impossible) {
+        return text(StatusCode::NOT_FOUND, "there is nothing here");
+    }
     tracing::warn!(%error, "nothing to answer with");
-    text(StatusCode::BAD_GATEWAY, "the source does not answer")
+    if ![Method::GET, Method::HEAD].contains(&visit.method) {
+        return text(StatusCode::BAD_GATEWAY, "the source does not answer");
+    }
+    splash(&visit.method, &visit.headers)
 }
 
 /// What follows on this connection is not to be trusted.

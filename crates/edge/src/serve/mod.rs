@@ -10,6 +10,7 @@ mod relayed;
 mod tls;
 mod upload;
 mod watch;
+mod wire;
 
 use std::convert::Infallible;
 use std::io;
@@ -30,12 +31,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 pub use tls::{Certificates, TlsError, client_config, client_config_with, server_config};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 use tokio_rustls::TlsAcceptor;
 pub(crate) use upload::Progress;
 use watch::{Gone, Patience, Watch, Watched};
+use wire::{Lane, Wire};
 
 use crate::access_log::AccessLog;
 use crate::config::{Limits, Network};
@@ -46,8 +47,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(30);
 /// Fields that the library has room for without asking for memory.
 const USUAL_FIELDS: usize = 100;
-/// What waits, encrypted, for a client that reads slowly.
-const TLS_BUFFER: usize = 32 << 10;
 
 /// A listener of the public kind.
 #[derive(Debug)]
@@ -81,6 +80,8 @@ pub async fn serve(listener: Listener, handler: Arc<Handler>, manners: Arc<Manne
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // How long a head may take is watched by us: there the time between two of them is another.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(size);
+    // What stands in for a file must reach the wire as it is, and never be copied.
+    builder.http1().writev(true);
     if count != USUAL_FIELDS {
         builder.http1().max_headers(count);
     }
@@ -158,12 +159,11 @@ impl Serving {
             }
         };
         match self.tls.clone() {
-            None => self.connection(stream, client, false, watcher).await,
+            None => self.connection(Wire::plain(stream), client, false, watcher).await,
             Some(config) => {
-                let handshake =
-                    TlsAcceptor::from(config).accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
+                let handshake = TlsAcceptor::from(config).accept(stream);
                 match tokio::time::timeout(patience, handshake).await {
-                    Ok(Ok(stream)) => self.connection(stream, client, true, watcher).await,
+                    Ok(Ok(stream)) => self.connection(Wire::secure(stream), client, true, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%error, %client, "a handshake failed"),
                     Err(_) => connections.leave(Gone::SlowHead),
                 }
@@ -171,10 +171,7 @@ impl Serving {
         }
     }
 
-    async fn connection<S>(self, stream: S, client: IpAddr, secure: bool, watcher: Watcher)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn connection(self, wire: Wire, client: IpAddr, secure: bool, watcher: Watcher) {
         let Self { builder, handler, manners, .. } = self;
         let limits = &manners.limits;
         let watch = Watch::new(Patience {
@@ -183,8 +180,10 @@ impl Serving {
             pace: limits.min_pace.map(|pace| (pace / 8).max(1)),
             window: limits.pace_window,
         });
-        let stream = Watched { stream, watch: watch.clone() };
-        let visitor = Arc::new(Visitor { handler, manners: manners.clone(), watch: watch.clone(), client, secure });
+        let lane = wire.lane();
+        let stream = Watched { stream: wire, watch: watch.clone() };
+        let visitor =
+            Arc::new(Visitor { handler, manners: manners.clone(), watch: watch.clone(), lane, client, secure });
         let service = service_fn(move |request| {
             let visitor = visitor.clone();
             async move { Ok::<_, Infallible>(visitor.answer(request).await) }
@@ -206,6 +205,7 @@ struct Visitor {
     handler: Arc<Handler>,
     manners: Arc<Manners>,
     watch: Arc<Watch>,
+    lane: Lane,
     client: IpAddr,
     secure: bool,
 }
@@ -219,7 +219,9 @@ impl Visitor {
         let mut response = if request.headers().len() > self.manners.limits.header_count as usize {
             answer::text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "there are too many fields")
         } else {
-            self.handler.handle(request, self.client, self.secure, &self.watch).await
+            // The streams of HTTP/2 share a connection, and their bytes are cut into frames.
+            let lane = (!is_http2).then(|| self.lane.clone());
+            self.handler.handle(request, self.client, self.secure, &self.watch, lane).await
         };
         if is_http2 {
             // Of HTTP/1.1 only.

@@ -14,19 +14,23 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use bytes::Bytes;
-use rustix::buffer::spare_capacity;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::fd::AsFd;
+use rustix::fs::{FallocateFlags, fallocate, sendfile};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use twox_hash::XxHash3_64;
 
 use super::key::Key;
 use super::meta::Meta;
+use crate::crash;
 
 /// What a checksum covers.
 pub const BLOCK: u64 = 64 << 10;
+
+/// The bodies of open objects that are no longer than this are in memory, too.
+const SMALL: u64 = 8 << 10;
 
 const MAGIC: [u8; 8] = *b"WEDGE\x00\x00\x01";
 const FIXED: usize = 72;
@@ -99,12 +103,41 @@ pub(super) struct ObjectFile {
     /// Names this generation of the object.
     seed: u64,
     state: Mutex<State>,
+    /// Held while something is written, which nobody who reads waits for.
+    writing: Mutex<()>,
+    /// The whole body, where it is small and has been read.
+    small: OnceLock<Bytes>,
 }
 
 #[derive(Debug)]
 struct State {
     sums: Vec<u64>,
+    /// A bit for each block: it was read and found right.
+    checked: Vec<u64>,
+    /// How often a slice was given up.
+    punched: u64,
     sequence: u64,
+}
+
+impl State {
+    fn new(sums: Vec<u64>, sequence: u64) -> Self {
+        Self { checked: vec![0; sums.len().div_ceil(64)], sums, punched: 0, sequence }
+    }
+
+    fn is_checked(&self, blocks: std::ops::Range<usize>) -> bool {
+        blocks.into_iter().all(|block| self.checked[block / 64] & 1 << (block % 64) != 0)
+    }
+
+    fn set_checked(&mut self, blocks: std::ops::Range<usize>, to: bool) {
+        for block in blocks {
+            let bit = 1 << (block % 64);
+            if to {
+                self.checked[block / 64] |= bit;
+            } else {
+                self.checked[block / 64] &= !bit;
+            }
+        }
+    }
 }
 
 /// What came of reading.
@@ -138,13 +171,17 @@ impl ObjectFile {
         file.write_all_at(&head(&layout, key, seed, 1, &text), 0)?;
         file.set_len(layout.data() + length)?;
         let blocks = usize::try_from(layout.blocks()).map_err(io::Error::other)?;
-        let state = Mutex::new(State { sums: vec![0; blocks], sequence: 1 });
-        Ok(Self { file, key, layout, seed, state })
+        let state = Mutex::new(State::new(vec![0; blocks], 1));
+        Ok(Self { file, key, layout, seed, state, writing: Mutex::new(()), small: OnceLock::new() })
     }
 
     /// Opens what is at `path`, if it is whole and the object `key`.
     pub(super) fn open(path: &Path, key: Key) -> io::Result<(Self, Meta)> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            // What is there can be read all the same.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::ROFS) => File::open(path)?,
+            opened => opened?,
+        };
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the object's head is damaged");
         let mut newest: Option<(u64, Layout, u64, Meta)> = None;
         let mut page = vec![0; 4096];
@@ -168,7 +205,8 @@ impl ObjectFile {
             return Err(damaged());
         }
         let sums = table.chunks_exact(8).map(|sum| u64::from_le_bytes(sum.try_into().expect("eight"))).collect();
-        Ok((Self { file, key, layout, seed, state: Mutex::new(State { sums, sequence }) }, meta))
+        let state = Mutex::new(State::new(sums, sequence));
+        Ok((Self { file, key, layout, seed, state, writing: Mutex::new(()), small: OnceLock::new() }, meta))
     }
 
     /// Where things are.
@@ -181,6 +219,11 @@ impl ObjectFile {
     #[must_use]
     pub(super) fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// The whole body, where it is small and has been read.
+    pub(super) fn small(&self) -> Option<Bytes> {
+        self.small.get().cloned()
     }
 
     /// Whether all of this slice has checksums.
@@ -208,78 +251,144 @@ impl ObjectFile {
             .zip(first as u64..)
             .map(|(block, number)| self.sum(number, block))
             .collect();
+        let _writing = self.writing.lock().expect("no thread panics while it holds this");
         self.file.write_all_at(bytes, self.layout.data() + (u64::from(slice) << self.layout.slice_log2))?;
+        crash::point("written");
         let written: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
-        let mut state = self.state.lock().expect("no thread panics while it holds this");
         self.file.write_all_at(&written, 2 * self.layout.cap() + 8 * first as u64)?;
+        let mut state = self.state.lock().expect("no thread panics while it holds this");
         state.sums[first..last].copy_from_slice(&sums);
+        state.set_checked(first..last, false);
         Ok(())
     }
 
     /// Gives a slice's place on the disk back.
     pub(super) fn punch(&self, slice: u32) -> io::Result<()> {
         let (first, last) = self.blocks_of(slice);
+        let _writing = self.writing.lock().expect("no thread panics while it holds this");
         {
             let mut state = self.state.lock().expect("no thread panics while it holds this");
-            let zeroes = vec![0; 8 * (last - first)];
-            self.file.write_all_at(&zeroes, 2 * self.layout.cap() + 8 * first as u64)?;
             state.sums[first..last].fill(0);
+            state.set_checked(first..last, false);
+            state.punched += 1;
         }
+        let zeroes = vec![0; 8 * (last - first)];
+        self.file.write_all_at(&zeroes, 2 * self.layout.cap() + 8 * first as u64)?;
+        crash::point("unsummed");
         let offset = self.layout.data() + (u64::from(slice) << self.layout.slice_log2);
         let length = self.layout.slice_cost(slice);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         fallocate(&self.file, flags, offset, length).map_err(Into::into)
     }
 
+    /// Where a read of at most `limit` bytes from `offset` ends: never beyond the slice.
+    fn end_of(&self, offset: u64, limit: u64) -> u64 {
+        let slice_end = ((offset >> self.layout.slice_log2) + 1) << self.layout.slice_log2;
+        self.layout.length.min(slice_end).min(offset.saturating_add(limit))
+    }
+
     /// Reads from `offset` of the body, at most `limit` bytes and never beyond the slice, once the checksums agree.
     /// With `patient` unset it does not wait for the disk.
     pub(super) fn read(&self, offset: u64, limit: u64, patient: bool) -> io::Result<Read> {
-        let slice_end = ((offset >> self.layout.slice_log2) + 1) << self.layout.slice_log2;
-        let end = self.layout.length.min(slice_end).min(offset.saturating_add(limit));
+        let end = self.end_of(offset, limit);
         if offset >= end {
             return Ok(Read::Bytes(Bytes::new()));
         }
-        // Whole blocks, as only these have checksums.
-        let from = offset / BLOCK * BLOCK;
-        let until = end.next_multiple_of(BLOCK).min(self.layout.length);
-        let waits = || !self.is_cached(from) || !self.is_cached(until - 1);
-        if !patient && waits() {
-            return Ok(Read::WouldBlock);
+        let small = |offset: u64| usize::try_from(offset).expect("it is in memory");
+        if let Some(body) = self.small.get() {
+            return Ok(Read::Bytes(body.slice(small(offset)..small(end))));
         }
-        let wanted = usize::try_from(until - from).map_err(io::Error::other)?;
-        let mut bytes = Vec::with_capacity(wanted);
-        while bytes.len() < wanted {
-            let at = self.layout.data() + from + bytes.len() as u64;
-            if rustix::io::pread(&self.file, spare_capacity(&mut bytes), at)? == 0 {
-                return Ok(Read::Damaged);
-            }
-        }
-        bytes.truncate(wanted);
-        let first = from / BLOCK;
-        {
+        // Only whole blocks have checksums. What was right and is still in the kernel's memory needs none.
+        let blocks = small(offset / BLOCK)..small(end.div_ceil(BLOCK));
+        let (trusted, punched) = {
             let state = self.state.lock().expect("no thread panics while it holds this");
-            let blocks = bytes.chunks(usize::try_from(BLOCK).expect("it is small")).zip(first..);
-            for (block, number) in blocks {
-                let expected = state.sums[usize::try_from(number).map_err(io::Error::other)?];
+            (!patient && state.is_checked(blocks.clone()), state.punched)
+        };
+        let (from, until) = if trusted {
+            (offset, end)
+        } else {
+            (offset / BLOCK * BLOCK, end.next_multiple_of(BLOCK).min(self.layout.length))
+        };
+        let mut bytes = vec![0; small(until - from)];
+        let read = if patient {
+            read_full(&self.file, &mut bytes, self.layout.data() + from)?
+        } else {
+            match self.read_now(from, &mut bytes)? {
+                Some(read) => read,
+                None => return Ok(Read::WouldBlock),
+            }
+        };
+        if read < bytes.len() {
+            return Ok(Read::Damaged);
+        }
+        let mut state = self.state.lock().expect("no thread panics while it holds this");
+        if trusted {
+            // It may have been given up while it was read: then it is looked at again, with its checksums.
+            if state.punched != punched {
+                return Ok(Read::WouldBlock);
+            }
+        } else {
+            for (block, number) in bytes.chunks(small(BLOCK)).zip(from / BLOCK..) {
+                let expected = state.sums[small(number)];
                 if expected == 0 || expected != self.sum(number, block) {
+                    state.set_checked(blocks, false);
                     return Ok(Read::Damaged);
                 }
             }
+            state.set_checked(blocks, true);
         }
-        let within = |offset: u64| usize::try_from(offset - from).expect("inside what was read");
-        Ok(Read::Bytes(Bytes::from(bytes).slice(within(offset)..within(end))))
+        drop(state);
+        let bytes = Bytes::from(bytes);
+        if bytes.len() as u64 == self.layout.length && self.layout.length <= SMALL {
+            let _ = self.small.set(bytes.clone());
+        }
+        Ok(Read::Bytes(bytes.slice(small(offset - from)..small(end - from))))
     }
 
-    /// Whether the kernel has this byte in memory.
-    fn is_cached(&self, offset: u64) -> bool {
-        let mut byte = [0];
-        let mut buffers = [io::IoSliceMut::new(&mut byte)];
-        match preadv2(&self.file, &mut buffers, self.layout.data() + offset, ReadWriteFlags::NOWAIT) {
-            Ok(read) => read == 1,
-            Err(rustix::io::Errno::AGAIN) => false,
-            // A file system that does not know the question: read as if it were.
-            Err(_) => true,
+    /// Fills the buffer with what the kernel has in memory. `None`: it does not have all of it.
+    pub(super) fn read_now(&self, offset: u64, bytes: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = self.layout.data() + offset + done as u64;
+            let mut buffers = [io::IoSliceMut::new(&mut bytes[done..])];
+            match preadv2(&self.file, &mut buffers, at, ReadWriteFlags::NOWAIT) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(Errno::AGAIN) => return Ok(None),
+                // A file system that does not know the question.
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                    done += self.file.read_at(&mut bytes[done..], at)?
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(Some(done))
+    }
+
+    /// Up to where what was found right reaches from `offset`, at most `limit` bytes and never beyond the slice. `None`
+    /// where it reaches nowhere.
+    pub(super) fn checked_until(&self, offset: u64, limit: u64) -> Option<u64> {
+        let end = self.end_of(offset, limit);
+        let small = |offset: u64| usize::try_from(offset).expect("the table is in memory");
+        let state = self.state.lock().expect("no thread panics while it holds this");
+        let blocks = small(offset / BLOCK)..small(end.div_ceil(BLOCK));
+        let unchecked = blocks.into_iter().find(|block| !state.is_checked(*block..block + 1));
+        let until = unchecked.map_or(end, |block| end.min(block as u64 * BLOCK));
+        (until > offset).then_some(until)
+    }
+
+    /// Sends from `offset` without copying. `None`: the kernel does not have it in memory.
+    pub(super) fn send(&self, to: impl AsFd, offset: u64, length: usize) -> io::Result<Option<usize>> {
+        let end = offset + length as u64;
+        let starts = (offset / BLOCK + 1..end.div_ceil(BLOCK)).map(|block| block * BLOCK);
+        for at in [offset, end - 1].into_iter().chain(starts) {
+            if self.read_now(at, &mut [0])?.is_none() {
+                return Ok(None);
+            }
+        }
+        let mut at = self.layout.data() + offset;
+        Ok(Some(sendfile(to, &self.file, Some(&mut at), length)?))
     }
 
     /// Replaces what is known of the object.
@@ -288,11 +397,11 @@ impl ObjectFile {
         if (FIXED + text.len()) as u64 > self.layout.cap() {
             return Err(io::Error::other("the new head does not fit in the place of the old"));
         }
-        let mut state = self.state.lock().expect("no thread panics while it holds this");
-        let sequence = state.sequence + 1;
+        let _writing = self.writing.lock().expect("no thread panics while it holds this");
+        let sequence = self.state.lock().expect("no thread panics while it holds this").sequence + 1;
         let place = if sequence % 2 == 1 { 0 } else { self.layout.cap() };
         self.file.write_all_at(&head(&self.layout, self.key, self.seed, sequence, &text), place)?;
-        state.sequence = sequence;
+        self.state.lock().expect("no thread panics while it holds this").sequence = sequence;
         Ok(())
     }
 

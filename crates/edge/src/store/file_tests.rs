@@ -10,7 +10,7 @@ fn meta(extra: usize) -> Meta {
         requested: 1,
         received: 2,
         varies: Vec::new(),
-        purged: false,
+        purges: 0,
     }
 }
 

@@ -12,6 +12,12 @@ const PRESENT: u8 = 1;
 const WANTED: u8 = 0b0110;
 const MAIN: u8 = 0b1000;
 
+/// What is new has this part of the room, and what was wanted again the rest. It is less than usual because what comes
+/// into a fuller cache was asked for before already.
+const SMALL_SHARE: u64 = 40;
+/// How full the cache must be before objects have to be asked for more than once.
+const CHOOSY_PERCENT: u64 = 70;
+
 /// Up to how many slices have their bits in the entry itself.
 const INLINE: u32 = 16;
 
@@ -247,6 +253,11 @@ impl Index {
         self.entries[slot as usize].seen = now;
     }
 
+    /// Whether an object that is not here is to be, when somebody asks for it now.
+    pub(super) fn admits(&mut self, key: Key, max_size: u64, min_uses: u32) -> bool {
+        min_uses < 2 || self.bytes() / 100 * 100 < max_size / 100 * CHOOSY_PERCENT || self.asked_before(key)
+    }
+
     /// Whether this object was asked for lately, without being stored; from now on it was.
     pub(super) fn asked_before(&mut self, key: Key) -> bool {
         let before = self.asked.contains(key.hash());
@@ -256,11 +267,13 @@ impl Index {
         before
     }
 
-    /// Chooses a slice to give up, and forgets it.
-    pub(super) fn evict(&mut self) -> Option<Evicted> {
+    /// Chooses a slice to give up, and forgets it. What is `held` waits for another time.
+    pub(super) fn evict(&mut self, held: impl Fn(Key, u32) -> bool) -> Option<Evicted> {
+        let mut patience = self.queues.small.len() + self.queues.main.len();
         loop {
             let from_small = !self.queues.small.is_empty()
-                && (self.queues.main.is_empty() || self.small_bytes * 10 >= self.small_bytes + self.main_bytes);
+                && (self.queues.main.is_empty()
+                    || self.small_bytes * SMALL_SHARE >= self.small_bytes + self.main_bytes);
             let queue = if from_small { &mut self.queues.small } else { &mut self.queues.main };
             let item = queue.pop_front()?;
             let place = if from_small { 0 } else { MAIN };
@@ -281,6 +294,12 @@ impl Index {
                     self.set_nibble(item.slot, item.slice, bits - 0b0010);
                 }
                 self.queues.main.push_back(item);
+                continue;
+            }
+            if held(key, item.slice) {
+                let queue = if from_small { &mut self.queues.small } else { &mut self.queues.main };
+                queue.push_back(item);
+                patience = patience.checked_sub(1)?;
                 continue;
             }
             self.clear(item.slot, item.slice);

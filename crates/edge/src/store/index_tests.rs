@@ -28,7 +28,7 @@ fn what_is_put_and_removed_adds_up_to_nothing() {
         assert!(index.remove(key(number)));
     }
     assert_eq!((index.bytes(), index.objects(), index.slices()), (0, 0, 0));
-    assert_eq!(index.evict(), None);
+    assert_eq!(index.evict(|_, _| false), None);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn what_was_wanted_again_survives_a_scan() {
         let slot = index.put(key(number), layout(1 << 20), 1, 5);
         index.fill(slot, 0);
         while index.slices() > 40 {
-            index.evict().unwrap();
+            index.evict(|_, _| false).unwrap();
         }
     }
     assert!((0..20).all(|number| index.find(key(number)).is_some()));
@@ -107,7 +107,7 @@ fn of_a_skewed_catalogue_more_is_hit_than_by_an_lru() {
                 let slot = index.put(key(number), layout(1 << 20), 1, 5);
                 index.fill(slot, 0);
                 while index.slices() > room {
-                    index.evict().unwrap();
+                    index.evict(|_, _| false).unwrap();
                 }
             }
         }

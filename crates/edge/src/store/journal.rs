@@ -12,6 +12,7 @@ use twox_hash::XxHash3_64;
 
 use super::index::Index;
 use super::key::Key;
+use crate::crash;
 
 const RECORD: usize = 40;
 const MAGIC: [u8; 8] = *b"WINDEX\x00\x01";
@@ -31,7 +32,8 @@ pub(super) enum Change {
 pub(super) struct Journal {
     folder: PathBuf,
     number: u64,
-    file: File,
+    /// None: it could not be made.
+    file: Option<File>,
     written: u64,
     /// Something could not be written: only a snapshot tells the whole again.
     broken: bool,
@@ -67,26 +69,36 @@ impl Journal {
             }
         }
         let number = numbers.last().map_or(1, |last| last + 1);
-        let mut journal = Self::begin(folder, number)?;
-        journal.write_snapshot(&snapshot(&index))?;
+        // A disk that takes nothing can be read from all the same.
+        let mut journal = match Self::begin(folder, number) {
+            Ok(journal) => journal,
+            Err(error) => {
+                tracing::warn!(%error, "failed to begin a journal of the cache; what changes is found by the next start");
+                Self { folder: folder.to_owned(), number, file: None, written: 0, broken: true }
+            }
+        };
+        if let Err(error) = journal.write_snapshot(&snapshot(&index)) {
+            tracing::warn!(%error, "failed to write the cache's index");
+        }
         Ok((journal, index))
     }
 
     fn begin(folder: &Path, number: u64) -> io::Result<Self> {
         let path = folder.join(format!("journal-{number}"));
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { folder: folder.to_owned(), number, file, written: 0, broken: false })
+        Ok(Self { folder: folder.to_owned(), number, file: Some(file), written: 0, broken: false })
     }
 
     pub(super) fn write(&mut self, change: Change) {
         if self.broken {
             return;
         }
-        match self.file.write_all(&encode(change)) {
-            Ok(()) => self.written += RECORD as u64,
+        match self.file.as_mut().map(|file| file.write_all(&encode(change))) {
+            Some(Ok(())) => self.written += RECORD as u64,
             // A disk that is full: what is missing is found by looking through the folder after the next start.
-            Err(_) => self.broken = true,
+            Some(Err(_)) | None => self.broken = true,
         }
+        crash::point("journaled");
     }
 
     /// Whether a snapshot would be worth its while.
@@ -117,8 +129,14 @@ impl Journal {
 /// Writes what [`snapshot`] made, and removes what is older.
 pub(super) fn write_snapshot(folder: &Path, number: u64, bytes: &[u8]) -> io::Result<()> {
     let written = folder.join(format!("index-{number}.new"));
-    std::fs::write(&written, bytes)?;
+    if let Err(error) = std::fs::write(&written, bytes) {
+        // Half of it only takes room.
+        let _ = std::fs::remove_file(&written);
+        return Err(error);
+    }
+    crash::point("snapshot");
     std::fs::rename(&written, folder.join(format!("index-{number}")))?;
+    crash::point("snapshot-named");
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();

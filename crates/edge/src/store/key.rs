@@ -18,6 +18,14 @@ impl Key {
         Self(key)
     }
 
+    /// Another that belongs to this one: of a part, say.
+    #[must_use]
+    pub fn derived(mut self, number: u64) -> Self {
+        let mixed = self.hash() ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0[..8].copy_from_slice(&mixed.to_le_bytes());
+        self
+    }
+
     /// For tables: as good as random already.
     #[must_use]
     pub fn hash(&self) -> u64 {

@@ -19,7 +19,7 @@ pub struct Meta {
     /// For a marker: the request fields that choose among the variants, which have names of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub varies: Vec<String>,
-    /// Somebody asked that it be looked at again before it is served.
+    /// How many purges by key there had been when it was asked for.
     #[serde(default)]
-    pub purged: bool,
+    pub purges: u64,
 }

@@ -9,16 +9,23 @@ mod journal;
 mod key;
 mod meta;
 mod open;
+mod purges;
 mod queue;
+mod replay;
+mod room;
 mod scan;
+mod span;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
 
 use file::ObjectFile;
 pub use file::{BLOCK, Layout, Read};
@@ -27,13 +34,13 @@ use journal::{Change, Journal};
 pub use key::Key;
 pub use meta::Meta;
 use open::OpenFiles;
+pub use purges::Purges;
+pub use replay::Replay;
+use room::{Later, Waiting};
+use span::Pins;
+pub use span::{Cold, Span};
 
-use crate::clock;
-
-/// After the disk was found full, nothing is stored for this long.
-const FULL_PAUSE: u64 = 5;
-/// How full the cache must be before objects have to be asked for more than once.
-const CHOOSY_PERCENT: u64 = 70;
+use crate::{clock, crash};
 
 /// How the store is to behave.
 #[derive(Clone, Debug)]
@@ -65,7 +72,7 @@ pub struct Numbers {
     pub evictions: u64,
     /// Slices that were not what had been written.
     pub damaged: u64,
-    /// Slices that could not be written.
+    /// Slices and objects that could not be written.
     pub failed_writes: u64,
 }
 
@@ -79,6 +86,7 @@ pub struct Stored {
     replaced: AtomicBool,
     /// Since the table of open files looked last.
     used: AtomicBool,
+    pins: Pins,
 }
 
 impl Stored {
@@ -89,6 +97,7 @@ impl Stored {
             meta: RwLock::new(Arc::new(meta)),
             replaced: AtomicBool::new(false),
             used: AtomicBool::new(true),
+            pins: Pins::default(),
         }
     }
 
@@ -125,8 +134,13 @@ impl Stored {
 #[derive(Debug)]
 pub struct Store {
     options: Options,
+    /// Never held while the disk is at work. Whoever takes both takes the journal first.
     inner: Mutex<Inner>,
+    /// Who has it makes and removes files, too.
+    journal: Mutex<Journal>,
+    waiting: Waiting,
     open: OpenFiles,
+    purges: Purges,
     /// Names this process's unfinished files.
     token: u64,
     full_until: AtomicU64,
@@ -143,9 +157,12 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     index: Index,
-    journal: Journal,
+    /// In the order in which it happened.
+    later: VecDeque<Later>,
     /// Room that is being written into.
     pending: u64,
+    /// Slices whose room is being given back: until that is done, nothing is written there.
+    leaving: BTreeSet<(Key, u32)>,
 }
 
 impl Store {
@@ -157,20 +174,24 @@ impl Store {
     pub fn open(options: Options) -> io::Result<Self> {
         let folder = &options.directory;
         std::fs::create_dir_all(folder)?;
-        let lock = std::fs::File::create(folder.join("lock"))?;
+        // The folder itself, which can be opened on a file system that takes nothing any more.
+        let lock = std::fs::File::open(folder)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| io::Error::other(format!("another process uses {}", folder.display())))?;
         for first in 0..=255_u8 {
             match std::fs::create_dir(folder.join(format!("{first:02x}"))) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !is_full(&error) => return Err(error),
                 _ => {}
             }
         }
         let (journal, index) = Journal::open(folder, short_time(clock::unix_seconds()))?;
         let clean = std::fs::remove_file(folder.join("clean")).is_ok();
         Ok(Self {
-            inner: Mutex::new(Inner { index, journal, pending: 0 }),
+            inner: Mutex::new(Inner { index, later: VecDeque::new(), pending: 0, leaving: BTreeSet::new() }),
+            journal: Mutex::new(journal),
+            waiting: Waiting::default(),
             open: OpenFiles::default(),
+            purges: Purges::open(folder),
             token: random(),
             full_until: AtomicU64::new(0),
             scanning: AtomicBool::new(!clean),
@@ -185,6 +206,10 @@ impl Store {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no thread panics while it holds this")
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().expect("no thread panics while it holds this")
     }
 
     fn path(&self, key: Key) -> PathBuf {
@@ -214,7 +239,7 @@ impl Store {
         let generation = match generation {
             Some(generation) => generation,
             // Not known, and perhaps not yet: after a crash the folder knows more than the index.
-            None if self.scanning.load(Ordering::Relaxed) => self.adopt(key)?,
+            None if self.scanning.load(Ordering::Relaxed) => self.adopt_now(key)?,
             None => return None,
         };
         if let Some(stored) = self.open.find(key)
@@ -237,6 +262,33 @@ impl Store {
         }
     }
 
+    /// The same without it being a use, and when it was last asked for, in seconds since 1970.
+    #[must_use]
+    pub fn peek(&self, key: Key) -> Option<(Arc<Stored>, u32)> {
+        let (generation, seen) = {
+            let inner = self.inner();
+            let entry = inner.index.entry(inner.index.find(key)?);
+            (entry.generation(), entry.seen)
+        };
+        let (file, meta) = ObjectFile::open(&self.path(key), key).ok()?;
+        (generation_of(file.seed()) == generation).then(|| (Arc::new(Stored::new(key, file, meta)), seen))
+    }
+
+    /// Which slices of it are here.
+    #[must_use]
+    pub fn present(&self, stored: &Stored) -> Vec<Range<u32>> {
+        let inner = self.inner();
+        let Some(slot) = self.slot_of(&inner, stored) else { return Vec::new() };
+        let mut ranges: Vec<Range<u32>> = Vec::new();
+        for slice in (0..stored.layout().slices()).filter(|slice| inner.index.is_present(slot, *slice)) {
+            match ranges.last_mut() {
+                Some(last) if last.end == slice => last.end += 1,
+                _ => ranges.push(slice..slice + 1),
+            }
+        }
+        ranges
+    }
+
     /// Whether this is still what is stored under its key. Asking counts as asking for the object.
     #[must_use]
     pub fn is_current(&self, stored: &Stored) -> bool {
@@ -252,59 +304,79 @@ impl Store {
     /// Whether an object that is not stored should be, when it is fetched now. Asking is a use.
     #[must_use]
     pub fn admits(&self, key: Key) -> bool {
-        if clock::unix_seconds() < self.full_until.load(Ordering::Relaxed) {
+        if self.is_full() {
             return false;
         }
-        let mut inner = self.inner();
-        if self.options.min_uses < 2 || inner.index.bytes() / 100 * 100 < self.options.max_size / 100 * CHOOSY_PERCENT {
-            return true;
-        }
-        inner.index.asked_before(key)
+        self.inner().index.admits(key, self.options.max_size, self.options.min_uses)
     }
 
     /// Whether this object was asked for lately, without being stored. Asking is a use.
     #[must_use]
     pub fn asked_before(&self, key: Key) -> bool {
-        clock::unix_seconds() >= self.full_until.load(Ordering::Relaxed) && self.inner().index.asked_before(key)
+        !self.is_full() && self.inner().index.asked_before(key)
     }
 
-    /// Makes a new object, in place of what its key had.
+    /// Makes a new object, in place of what its key had. It blocks for as long as the disk does.
     ///
     /// # Errors
     ///
     /// When there is no room, or the file cannot be made. The object is then served without being stored.
     pub fn create(&self, key: Key, meta: Meta, length: u64) -> io::Result<Arc<Stored>> {
-        let result = self.try_create(key, meta, length);
-        if result.as_ref().is_err_and(is_full) {
-            self.pause();
+        self.create_unless(key, meta, length, &AtomicBool::new(false))
+    }
+
+    /// The same, unless nobody waits for it any more when the disk is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::create`].
+    pub fn create_unless(&self, key: Key, meta: Meta, length: u64, abandoned: &AtomicBool) -> io::Result<Arc<Stored>> {
+        let _waiting = self.waiting.begin();
+        let result = self.try_create(key, meta, length, abandoned);
+        if let Err(error) = &result {
+            self.failed_writes.fetch_add(u64::from(is_full(error)), Ordering::Relaxed);
+            self.note_failure(error);
         }
         result
     }
 
-    fn try_create(&self, key: Key, meta: Meta, length: u64) -> io::Result<Arc<Stored>> {
+    fn try_create(&self, key: Key, meta: Meta, length: u64, abandoned: &AtomicBool) -> io::Result<Arc<Stored>> {
         let seed = random();
         let slice_log2 = u8::try_from(self.options.slice_size.trailing_zeros()).expect("at most 63");
         let written = self.path(key).with_extension(format!("{:016x}-{seed:016x}", self.token));
-        let file = ObjectFile::create(&written, key, &meta, length, slice_log2, seed)?;
-        let stored = Arc::new(Stored::new(key, file, meta));
         let remove_on = |error: io::Error| {
             let _ = std::fs::remove_file(&written);
             error
         };
+        let file = ObjectFile::create(&written, key, &meta, length, slice_log2, seed).map_err(remove_on)?;
+        crash::point("created");
+        let stored = Arc::new(Stored::new(key, file, meta));
         let cost = stored.layout().data();
         self.reserve(cost).map_err(remove_on)?;
+        let mut journal = self.journal();
+        // What the key had before is gone when this begins.
+        self.flush_into(&mut journal);
+        let renamed = if self.is_closed() {
+            Err(io::Error::other("the store is closed"))
+        } else if abandoned.load(Ordering::Relaxed) {
+            Err(io::Error::other("nobody waits for it any more"))
+        } else {
+            std::fs::rename(&written, self.path(key))
+        };
+        crash::point("renamed");
         let mut inner = self.inner();
         inner.pending -= cost;
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(remove_on(io::Error::other("the store is closed")));
+        if let Err(error) = renamed {
+            drop(inner);
+            return Err(remove_on(error));
         }
-        // All under the lock, so that nobody sees the one without the other.
-        std::fs::rename(&written, self.path(key)).map_err(remove_on)?;
         let now = short_time(clock::unix_seconds());
         let slot = inner.index.put(key, stored.layout(), stored.generation(), now);
         let flags = inner.index.entry(slot).flags();
-        inner.journal.write(Change::Put { key, length, flags });
+        inner.note(Change::Put { key, length, flags });
         self.open.replace(&stored);
+        drop(inner);
+        self.flush_into(&mut journal);
         Ok(stored)
     }
 
@@ -314,12 +386,19 @@ impl Store {
     ///
     /// When it was not stored: no room, or the object has been replaced.
     pub fn write_slice(&self, stored: &Stored, slice: u32, bytes: &[u8]) -> io::Result<()> {
-        if clock::unix_seconds() < self.full_until.load(Ordering::Relaxed) {
+        if self.is_full() {
             return Err(io::Error::other("the disk was full a moment ago"));
         }
-        if self.slot_of(&self.inner(), stored).is_none() {
-            return Err(io::Error::other("the object has been replaced"));
+        {
+            let inner = self.inner();
+            if self.slot_of(&inner, stored).is_none() {
+                return Err(io::Error::other("the object has been replaced"));
+            }
+            if inner.leaving.contains(&(stored.key, slice)) {
+                return Err(io::Error::other("the slice is being given up"));
+            }
         }
+        let _waiting = self.waiting.begin();
         let cost = stored.layout().slice_cost(slice);
         let reserved = self.reserve(cost);
         let held = reserved.is_ok();
@@ -328,22 +407,44 @@ impl Store {
                 self.inner().pending -= cost;
             }
             self.failed_writes.fetch_add(1, Ordering::Relaxed);
-            if is_full(&error) {
-                self.pause();
-            }
+            self.note_failure(&error);
             return Err(error);
         }
-        let mut inner = self.inner();
-        inner.pending -= cost;
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the store is closed"));
+        crash::point("summed");
+        {
+            let mut inner = self.inner();
+            inner.pending -= cost;
+            if self.is_closed() {
+                return Err(io::Error::other("the store is closed"));
+            }
+            let Some(slot) = self.slot_of(&inner, stored) else {
+                return Err(io::Error::other("the object has been replaced"));
+            };
+            inner.index.fill(slot, slice);
+            inner.note(Change::Fill { key: stored.key, slice });
         }
-        let Some(slot) = self.slot_of(&inner, stored) else {
-            return Err(io::Error::other("the object has been replaced"));
-        };
-        inner.index.fill(slot, slice);
-        inner.journal.write(Change::Fill { key: stored.key, slice });
+        self.flush();
+        crash::point("filled");
         Ok(())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// A slice that the disk does not give: it counts as gone, so that a source is asked for it, and its room is given
+    /// back when the disk answers again.
+    pub fn give_up(&self, stored: &Stored, slice: u32) {
+        let mut inner = self.inner();
+        if let Some(slot) = self.slot_of(&inner, stored)
+            && inner.index.is_present(slot, slice)
+            && inner.leaving.insert((stored.key, slice))
+        {
+            inner.index.clear(slot, slice);
+            inner.note(Change::Clear { key: stored.key, slice });
+            let (key, generation) = (stored.key, stored.generation());
+            inner.later.push_back(Later::Punch(Evicted { key, generation, slice, last: false }));
+        }
     }
 
     /// Whether this slice can be read. For an object that has been replaced: perhaps.
@@ -376,12 +477,22 @@ impl Store {
                 {
                     self.damaged.fetch_add(1, Ordering::Relaxed);
                     inner.index.clear(slot, slice);
-                    inner.journal.write(Change::Clear { key: stored.key, slice });
+                    inner.note(Change::Clear { key: stored.key, slice });
                 }
                 Ok(None)
             }
             read => Ok(Some(read)),
         }
+    }
+
+    /// The whole body, where it is small and in memory. It counts as wanted.
+    #[must_use]
+    pub fn at_hand(&self, stored: &Stored) -> Option<Bytes> {
+        let body = stored.file.small()?;
+        let mut inner = self.inner();
+        let slot = self.slot_of(&inner, stored).filter(|slot| inner.index.is_present(*slot, 0))?;
+        inner.index.touch(slot, 0);
+        Some(body)
     }
 
     /// Notes that somebody wanted this slice, once a request.
@@ -392,27 +503,29 @@ impl Store {
         }
     }
 
-    /// Replaces the head, as after the origin said that the object is still good.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written. It counts until the next start all the same.
-    pub fn update(&self, stored: &Stored, meta: Meta) -> io::Result<()> {
-        let written = stored.file.rewrite(&meta);
+    /// Replaces the head, as after the origin said that the object is still good. It counts at once;
+    /// [`Store::write_head`] writes it down.
+    pub fn update(&self, stored: &Stored, meta: Meta) {
         *stored.meta.write().expect("no thread panics while it holds this") = Arc::new(meta);
-        written
     }
 
-    /// Drops an object. Returns whether anything of it was stored.
+    /// Drops an object. Returns whether anything of it was stored. On the disk it is gone after [`Store::flush`].
     pub fn remove(&self, key: Key) -> bool {
-        let mut inner = self.inner();
-        let removed = !self.closed.load(Ordering::Relaxed) && inner.index.remove(key);
-        if removed {
-            inner.journal.write(Change::Remove { key });
-            let _ = std::fs::remove_file(self.path(key));
-        }
+        let removed = self.remove_if(key, |_| true);
         self.open.remove(key);
         removed
+    }
+
+    fn remove_if(&self, key: Key, is_meant: impl Fn(u32) -> bool) -> bool {
+        let mut inner = self.inner();
+        let meant = inner.index.find(key).is_some_and(|slot| is_meant(inner.index.entry(slot).generation()));
+        if !meant || self.is_closed() {
+            return false;
+        }
+        inner.index.remove(key);
+        inner.note(Change::Remove { key });
+        inner.later.push_back(Later::Unlink(key));
+        true
     }
 
     /// Whether this object is the one that its key stands for.
@@ -424,88 +537,10 @@ impl Store {
         (inner.index.entry(slot).generation() == stored.generation()).then_some(slot)
     }
 
-    fn forget(&self, key: Key, generation: u32) {
-        let mut inner = self.inner();
-        let current = inner.index.find(key).map(|slot| inner.index.entry(slot).generation());
-        if current == Some(generation) && !self.closed.load(Ordering::Relaxed) {
-            inner.index.remove(key);
-            inner.journal.write(Change::Remove { key });
-            let _ = std::fs::remove_file(self.path(key));
-        }
-    }
-
-    /// Makes room, and holds it until `pending` is lowered again.
-    fn reserve(&self, cost: u64) -> io::Result<()> {
-        let floor = self.options.min_free.saturating_add(cost);
-        let missing = floor.saturating_sub(self.free());
-        // Where others fill the disk, a little room is given back each time; to give all of it would help little.
-        let mut to_free = missing.min(8 * cost);
-        let mut evicted = Vec::new();
-        let fits = {
-            let mut inner = self.inner();
-            // Looked at with the index in hand: once it has been closed, nothing changes it.
-            if self.closed.load(Ordering::Relaxed) {
-                return Err(io::Error::other("the store is closed"));
-            }
-            loop {
-                let fits = inner.index.bytes() + inner.pending + cost <= self.options.max_size;
-                if fits && to_free == 0 {
-                    break true;
-                }
-                let before = inner.index.bytes();
-                let Some(victim) = inner.index.evict() else { break fits };
-                to_free = to_free.saturating_sub(before - inner.index.bytes());
-                self.note_eviction(&mut inner, victim);
-                evicted.push(victim);
-            }
-        };
-        for victim in evicted.iter().filter(|victim| !victim.last) {
-            self.punch(victim);
-        }
-        self.evictions.fetch_add(evicted.len() as u64, Ordering::Relaxed);
-        if !fits || (missing > 0 && self.free() < floor) {
-            return Err(rustix::io::Errno::NOSPC.into());
-        }
-        // Somebody else may have taken the room while it was given back.
-        let mut inner = self.inner();
-        if inner.index.bytes() + inner.pending + cost > self.options.max_size {
-            return Err(io::Error::other("others were faster to take the room"));
-        }
-        inner.pending += cost;
-        Ok(())
-    }
-
-    fn free(&self) -> u64 {
-        statvfs(&self.options.directory).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
-    }
-
-    fn note_eviction(&self, inner: &mut Inner, victim: Evicted) {
-        if victim.last {
-            inner.journal.write(Change::Remove { key: victim.key });
-            // Under the lock: a moment later the path may be another generation's.
-            let _ = std::fs::remove_file(self.path(victim.key));
-        } else {
-            inner.journal.write(Change::Clear { key: victim.key, slice: victim.slice });
-        }
-    }
-
-    fn punch(&self, victim: &Evicted) {
-        let open = self.open.find(victim.key).filter(|stored| stored.generation() == victim.generation);
-        let done = match &open {
-            Some(stored) => stored.file.punch(victim.slice),
-            None => match ObjectFile::open(&self.path(victim.key), victim.key) {
-                Ok((file, _)) if generation_of(file.seed()) == victim.generation => file.punch(victim.slice),
-                // Replaced or gone meanwhile, and its room with it.
-                _ => Ok(()),
-            },
-        };
-        if let Err(error) = done {
-            tracing::warn!(key = ?victim.key, %error, "failed to give a slice's room back");
-        }
-    }
-
-    fn pause(&self) {
-        self.full_until.store(clock::unix_seconds() + FULL_PAUSE, Ordering::Relaxed);
+    /// What was purged by key.
+    #[must_use]
+    pub fn purges(&self) -> &Purges {
+        &self.purges
     }
 
     /// What is in it, and what happened.

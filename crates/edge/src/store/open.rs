@@ -8,7 +8,7 @@ use super::Stored;
 use super::key::Key;
 
 /// How many files stay open without anybody using them.
-const KEPT: usize = 512;
+const KEPT: usize = 2048;
 
 /// There is at most one open [`Stored`] a generation, as it has the checksums.
 #[derive(Debug, Default)]
@@ -47,6 +47,12 @@ impl OpenFiles {
     pub(super) fn replace(&self, stored: &Arc<Stored>) {
         self.remove(stored.key);
         self.inner.lock().expect("no thread panics while it holds this").add(stored);
+    }
+
+    /// Whether somebody is sending this slice.
+    pub(super) fn is_pinned(&self, key: Key, slice: u32) -> bool {
+        let inner = self.inner.lock().expect("no thread panics while it holds this");
+        inner.known.get(&key).and_then(Weak::upgrade).is_some_and(|stored| stored.pins.hold(slice))
     }
 
     pub(super) fn remove(&self, key: Key) {

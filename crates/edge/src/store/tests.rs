@@ -16,15 +16,7 @@ fn options(folder: &Path, max_size: u64) -> Options {
 }
 
 fn meta(name: &str) -> Meta {
-    Meta {
-        name: name.into(),
-        status: 200,
-        headers: vec![],
-        requested: 1,
-        received: 1,
-        varies: Vec::new(),
-        purged: false,
-    }
+    Meta { name: name.into(), status: 200, headers: vec![], requested: 1, received: 1, varies: Vec::new(), purges: 0 }
 }
 
 fn slice(number: u32, fill: u8, length: usize) -> Vec<u8> {
@@ -83,6 +75,7 @@ fn a_restart_finds_what_was_there_after_a_clean_end_and_after_none() {
         put(&store, "b", 1);
         put(&store, "c", 2);
         store.remove(Key::of("c"));
+        store.flush();
         let before = store.numbers();
         if clean {
             store.close().unwrap();
@@ -202,4 +195,69 @@ fn two_processes_do_not_share_a_folder() {
     let _first = Store::open(options(folder.path(), 100 * SLICE)).unwrap();
     let error = Store::open(options(folder.path(), 100 * SLICE)).unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");
+}
+
+/// From a file, a socket's worth of it.
+fn sent(span: &Span) -> Vec<u8> {
+    use std::io::Read as _;
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let sent = span.send(&ours, 4096).unwrap().unwrap();
+    let mut bytes = vec![0; sent];
+    theirs.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_span_is_of_what_was_found_right_and_keeps_its_slice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(folder.path(), 10 * SLICE)).unwrap();
+    let stored = put(&store, "a", 3);
+    assert!(store.span(&stored, SLICE, u64::MAX).is_none(), "nobody has looked at it");
+    read(&store, &stored, SLICE).unwrap();
+    assert!(store.span(&stored, 0, u64::MAX).is_none() && store.span(&stored, 2 * SLICE, 1).is_none());
+    let mut span = store.span(&stored, SLICE + 100, u64::MAX).unwrap();
+    assert_eq!(span.left() as u64, SLICE - 100);
+    span.advance(1000);
+    for number in 0..20 {
+        put(&store, &format!("other {number}"), 2);
+    }
+    assert!(store.has(&stored, 1) && !store.has(&stored, 0) && !store.has(&stored, 2));
+    assert_eq!(sent(&span), slice(1, 1, SLICE as usize)[1100..1100 + 4096]);
+    drop(span);
+    for number in 20..40 {
+        put(&store, &format!("other {number}"), 2);
+    }
+    assert!(store.lookup(Key::of("a")).is_none());
+    assert!(store.numbers().bytes <= 10 * SLICE);
+}
+
+#[test]
+fn what_comes_from_the_disk_again_is_checked_again() {
+    use std::os::unix::fs::FileExt;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(folder.path(), 10 * SLICE)).unwrap();
+    let stored = put(&store, "a", 2);
+    read(&store, &stored, 0).unwrap();
+    let span = store.span(&stored, 0, u64::MAX).unwrap();
+    span.cold().warm().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(store.path(Key::of("a"))).unwrap();
+    file.write_all_at(b"rot", stored.layout().data() + 100).unwrap();
+    span.cold().warm().unwrap_err();
+    // From then on nobody trusts it, and whoever reads it finds out.
+    assert!(store.span(&stored, 0, u64::MAX).is_none());
+    assert!(read(&store, &stored, 0).is_none());
+    assert_eq!(store.numbers().damaged, 1);
+}
+
+#[test]
+fn a_small_body_is_at_hand_once_it_has_been_read_and_gone_with_its_slice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(folder.path(), 10 * SLICE)).unwrap();
+    let stored = store.create(Key::of("a"), meta("a"), 700).unwrap();
+    store.write_slice(&stored, 0, &slice(0, 1, 700)).unwrap();
+    assert!(store.at_hand(&stored).is_none());
+    read(&store, &stored, 0).unwrap();
+    assert_eq!(store.at_hand(&stored).unwrap(), slice(0, 1, 700));
+    store.remove(Key::of("a"));
+    assert!(store.at_hand(&stored).is_none());
 }

@@ -102,8 +102,8 @@ async fn stale_is_better_than_nothing_unless_the_origin_forbids_it() {
     scene.origin.set(|manner| manner.dead = true);
     let stale = get(scene.at(), "/1000/a", &[]).await;
     assert_eq!((stale.status, stale.body), (200, body("/1000/a", 1, 0..1000)));
-    assert_eq!(get(scene.at(), "/1000/strict", &[]).await.status, 502);
-    assert_eq!(get(scene.at(), "/1000/unknown", &[]).await.status, 502);
+    assert_eq!(get(scene.at(), "/1000/strict", &[]).await.status, 503);
+    assert_eq!(get(scene.at(), "/1000/unknown", &[]).await.status, 503);
     // A failing source is not asked again by each who wants the same.
     let before = scene.origin.count();
     for _ in 0..10 {
@@ -128,7 +128,7 @@ async fn a_404_falls_through_and_is_remembered_when_all_say_it() {
     assert_eq!((first.count(), second.count()), (2, 2));
     // While one is silent, nobody knows that there is nothing.
     first.set(|manner| manner.dead = true);
-    assert_eq!(get(at, "/nothing", &[]).await.status, 502);
+    assert_eq!(get(at, "/nothing", &[]).await.status, 503);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -301,6 +301,12 @@ async fn a_restart_keeps_what_there_was() {
     let scene = Scene::new().await;
     let target = format!("/{}/a", 3 * MIB);
     get(scene.at(), &target, &[]).await;
+    // The client has the last slice before the disk has it.
+    let stored = async || {
+        let metrics = get(scene.edge.health(), "/metrics", &[]).await;
+        String::from_utf8_lossy(&metrics.body).contains("\nwitness_edge_cache_slices 3\n")
+    };
+    assert!(witness_lab::process::wait_until_async(Duration::from_secs(60), stored).await);
     scene.edge.stop().await;
     let edge = start(scene.folder.path(), "e1", &[&scene.origin.url], "").await;
     let answer = get(edge.http()[0], &target, &[("range", "bytes=1000000-2999999")]).await;

@@ -2,19 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+mod bucket;
 mod caching;
 mod client;
 mod control;
+mod disk;
 mod examples;
 mod filling;
 mod fleet;
 mod killed;
+mod lies;
 mod limits;
 mod log;
 mod loops;
 mod model;
 mod origin;
+mod partial;
+mod pitfalls;
 mod proxied;
+mod sent;
 mod sources;
 mod stopping;
 mod wire;

@@ -30,6 +30,8 @@ pub(crate) struct Manner {
     pub(crate) status: Option<u16>,
     /// Further fields of each answer.
     pub(crate) fields: Vec<(String, String)>,
+    /// Surrogate keys, by the beginning of what is asked for.
+    pub(crate) keys: Vec<(String, String)>,
     /// Closes connections without an answer.
     pub(crate) dead: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Manner {
             untagged: false,
             status: None,
             fields: vec![("Cache-Control".into(), "max-age=3600".into())],
+            keys: Vec::new(),
             dead: false,
         }
     }
@@ -129,15 +132,19 @@ impl Origin {
     }
 }
 
-/// A byte of the object at `target`.
-fn byte(target: &str, version: u64, at: u64) -> u8 {
-    let seed = target.bytes().fold(version, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    ((at.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed.wrapping_mul(0xff51_afd7_ed55_8ccd)) >> 40) as u8
-}
-
-/// These bytes of the object at `target`.
+/// These bytes of the object at `target`. Eight at a time: there are many of them.
 pub(crate) fn body(target: &str, version: u64, range: std::ops::Range<u64>) -> Vec<u8> {
-    range.map(|at| byte(target, version, at)).collect()
+    let seed = target.bytes().fold(version, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let seed = seed.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let (first, last) = (range.start / 8, range.end.div_ceil(8));
+    let mut bytes = Vec::with_capacity(usize::try_from((last - first) * 8).unwrap());
+    for word in first..last {
+        let mixed = (word.wrapping_add(seed)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        bytes.extend_from_slice(&(mixed ^ mixed >> 29).to_le_bytes());
+    }
+    bytes.truncate(usize::try_from(range.end - first * 8).unwrap());
+    bytes.drain(..usize::try_from(range.start - first * 8).unwrap());
+    bytes
 }
 
 async fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
@@ -193,6 +200,9 @@ async fn answer(stream: &mut TcpStream, asked: &Asked, manner: &Manner, shared: 
     if !manner.untagged {
         head.push_str(&format!("ETag: {tag}\r\n"));
     }
+    for (_, keys) in manner.keys.iter().filter(|(prefix, _)| asked.target.starts_with(prefix.as_str())) {
+        head.push_str(&format!("Surrogate-Key: {keys}\r\n"));
+    }
     for (name, value) in &manner.fields {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -205,8 +215,11 @@ async fn answer(stream: &mut TcpStream, asked: &Asked, manner: &Manner, shared: 
     let range = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let (line, range) = match (range, status) {
         (Some((first, last)), _) => {
-            let first: u64 = first.parse().unwrap();
-            let end = last.parse::<u64>().map_or(size, |last| last + 1).min(size);
+            let (first, end): (u64, u64) = if first.is_empty() {
+                (size.saturating_sub(last.parse().unwrap()), size)
+            } else {
+                (first.parse().unwrap(), last.parse::<u64>().map_or(size, |last| last + 1).min(size))
+            };
             if first >= size {
                 let line = format!(
                     "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{size}\r\nContent-Length: 0\r\n\r\n"

@@ -120,12 +120,12 @@ async fn a_source_sees_the_edges_certificate_and_the_new_one_when_it_changes() {
     let (url, seen) = tls_origin(&leaf, Some(&clients)).await;
     // Without one it is not let in.
     let edge = edge_before(folder.path(), &url, "").await;
-    assert_eq!(get(edge.http()[0], "/10/a", &[]).await.status, 502);
+    assert_eq!(get(edge.http()[0], "/10/a", &[]).await.status, 503);
     edge.stop().await;
     for more in ["", "http2 = true\n"] {
         write_client(&Authority::new().unwrap(), folder.path());
         let edge = edge_before(folder.path(), &url, &format!("{SHOWN}{more}")).await;
-        assert_eq!(get(edge.http()[0], "/10/b", &[]).await.status, 502, "somebody else's certificate");
+        assert_eq!(get(edge.http()[0], "/10/b", &[]).await.status, 503, "somebody else's certificate");
         write_client(&clients, folder.path());
         edge.reload().unwrap();
         let target = format!("/10/c{}", more.len());
@@ -148,7 +148,7 @@ async fn a_source_that_another_authority_signed_is_not_asked() {
         let (url, seen) = tls_origin(&leaf, None).await;
         for more in ["", "http2 = true\n"] {
             let edge = edge_before(folder.path(), &url, more).await;
-            assert_eq!(get(edge.http()[0], "/10/a", &[]).await.status, 502);
+            assert_eq!(get(edge.http()[0], "/10/a", &[]).await.status, 503);
             edge.stop().await;
         }
         assert!(seen.lock().unwrap().is_empty());

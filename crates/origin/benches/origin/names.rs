@@ -93,8 +93,8 @@ fn fill(path: &Path, names: u64) {
     }
     let numbers = format!("WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {}) ", names - 1);
     let fill = [
-        "INSERT INTO objects (id, sha256, sha1, size, kind, created) \
-         SELECT i + 1, unhex(printf('%016x', i * 65536)) || randomblob(24), randomblob(20), abs(random()) % 1000000, \
+        "INSERT INTO objects (id, sha256, sha1, md5, size, kind, created) \
+         SELECT i + 1, unhex(printf('%016x', i * 65536)) || randomblob(24), randomblob(20), randomblob(16), abs(random()) % 1000000, \
          CASE i % 3 WHEN 0 THEN 'image/png' ELSE 'text/plain' END, 1600000000000 + i * 1000 FROM n",
         "INSERT INTO links (name, object, original, created, shared) \
          SELECT printf('%010x.txt', i * 400), i + 1, 'file ' || i || '.txt', 1600000000000 + i * 1000, 1 FROM n",

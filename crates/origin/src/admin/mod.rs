@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::clock::Stopwatch;
+use crate::copies::Copies;
 use crate::db::{Db, links, listing};
 use crate::metrics::{Metrics, write_metric, write_words};
 use crate::serve::{Answer, Outgoing, answer};
@@ -84,12 +85,20 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The admin page.
     pub desk: Desk,
+    /// What is elsewhere.
+    pub copies: Copies,
 }
 
 impl Answer for Admin {
     async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Outgoing> {
         if Desk::has(request.uri().path()) {
             return self.desk.answer(request).await;
+        }
+        if request.uri().path().starts_with("/replicate/")
+            && let Some(source) = &self.copies.source
+        {
+            let (parts, body) = request.into_parts();
+            return source.answer(&parts, body).await;
         }
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/.witness/health") => self.health.private().await,
@@ -144,6 +153,7 @@ impl Admin {
         ] {
             write_metric(&mut lines, "gauge", name, says, value);
         }
+        self.copies.figures(&mut lines).await;
         let mut response = answer(StatusCode::OK, lines);
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

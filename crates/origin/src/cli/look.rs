@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{Failure, admin_address, ask, failed, hex, name_of, say};
+use super::{Failure, admin_address, ask, failed, name_of, say};
 use crate::clock;
 use crate::config::{Config, units};
+use crate::db;
 use crate::db::listing::{self, Begin, Detail, Entry, Filter};
-use crate::db::{self, bans};
 use crate::model::Time;
 use crate::pages::people_size;
 
@@ -103,12 +103,6 @@ pub(super) enum Command {
     },
     /// Lists the most of something.
     Top(Top),
-    /// Lists what is banned.
-    Bans {
-        /// For programs.
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 fn moment(text: &str) -> Result<Time, String> {
@@ -130,7 +124,6 @@ pub(super) fn run(config: &Config, command: &Command) -> Result<(), Failure> {
         Command::Show { name, json } => show(config, name, *json),
         Command::Stats { json } => stats(config, *json),
         Command::Top(wanted) => top(config, wanted),
-        Command::Bans { json } => list_bans(config, *json),
     }
 }
 
@@ -367,19 +360,6 @@ fn downloads(config: &Config, most: u32) -> Result<Vec<(String, Vec<u64>)>, Fail
         (name, vec![number(&it["downloads"]), number(&it["bytes"])])
     };
     Ok(names.iter().map(row).collect())
-}
-
-fn list_bans(config: &Config, wants_json: bool) -> Result<(), Failure> {
-    let all = bans::all(&open(config)?)?;
-    if wants_json {
-        let one =
-            |ban: &bans::Ban| json!({ "hash": hex(&ban.hash), "reason": ban.reason, "created": ban.created.rfc3339() });
-        say(&Value::from(all.iter().map(one).collect::<Vec<_>>()).to_string());
-    } else {
-        all.iter()
-            .for_each(|ban| say(&format!("{}  {}  {}", ban.created.rfc3339(), hex(&ban.hash), plain(&ban.reason))));
-    }
-    Ok(())
 }
 
 fn pairs_of(pairs: &[(&str, String)]) {

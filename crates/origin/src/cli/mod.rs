@@ -1,7 +1,11 @@
 //! The commands.
 
+mod backup;
+mod bans;
+mod follow;
 mod import;
 mod look;
+mod restore;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Read, Write};
@@ -15,9 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
 use crate::config::{Config, Secret};
-use crate::db::{Db, DbError, bans, links};
-use crate::model::{Name, Sha1, Sha256, Why};
-use crate::origin::{self, Origin};
+use crate::db::{Db, DbError, links};
+use crate::model::{Name, Why};
+use crate::origin::Origin;
 
 /// For the health document, all in all.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -52,18 +56,31 @@ enum Command {
         /// As in its URL.
         name: String,
     },
-    /// Bans content: nobody may upload it, and its names answer 451.
-    Ban {
-        /// SHA-256 or SHA-1, or a name that stands for the content.
-        what: String,
-        /// To be remembered.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-    },
+    /// Bans content: nobody may upload it, its names answer 451, and the edges are told to forget it. With `address`
+    /// before an address or a network: they may neither upload nor see anything.
+    Ban(bans::Ban),
     /// Takes a ban back.
-    Unban {
-        /// SHA-256 or SHA-1.
-        hash: String,
+    Unban(bans::Unban),
+    /// Lists what and who is banned.
+    Bans {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Backups of the names, and what holds them together.
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Takes over from the origin that this one follows: from now on this one writes.
+    Promote {
+        /// The other one is off, and will not be on again before it can reach this one.
+        #[arg(long)]
+        old_is_off: bool,
+    },
+    /// Makes this origin follow the one in [follow] from the beginning: its own rows go, its content stays.
+    Follow {
+        /// The rows that are here are not needed any more.
+        #[arg(long)]
+        again: bool,
     },
     #[command(flatten)]
     Look(look::Command),
@@ -97,8 +114,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Check => check(&arguments.config, &config),
         Command::Health => health(&config),
         Command::Remove { name } => remove(&config, name),
-        Command::Ban { what, reason } => ban(&config, what, reason),
-        Command::Unban { hash } => unban(&config, hash),
+        Command::Ban(ban) => bans::ban(&config, ban),
+        Command::Unban(unban) => bans::unban(&config, unban),
+        Command::Bans { json } => bans::list(&config, *json),
+        Command::Backup(command) => backup::run(&config, command),
+        Command::Promote { old_is_off } => follow::promote(&config, *old_is_off),
+        Command::Follow { again } => follow::again(&config, *again),
         Command::Look(command) => look::run(&config, command),
         Command::Import(wanted) => import::run(&config, wanted),
     }
@@ -124,9 +145,6 @@ fn serve(config: &Config) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     runtime.block_on(async {
-        for key in origin::not_yet(config) {
-            tracing::warn!(key, "this is not done yet");
-        }
         let origin = Origin::start(config).await.map_err(|error| failed(&error))?;
         tracing::info!(listen = %origin.listen(), admin = %origin.admin(), "serving");
         let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
@@ -150,9 +168,6 @@ fn check(path: &Path, config: &Config) -> Result<(), Failure> {
         let remedy = "make the folder it is in, or write another one";
         let (path, parent) = (path.display(), parent.display());
         return Err(Failure(2, format!("{path}: store.directory: there is no {parent}; {remedy}")));
-    }
-    for key in origin::not_yet(config) {
-        say(&format!("{}: {key}: this is not done yet", path.display()));
     }
     say(&format!("{}: nothing is wrong", path.display()));
     Ok(())
@@ -232,51 +247,4 @@ fn remove(config: &Config, name: &str) -> Result<(), Failure> {
     }
     say(&format!("{name} is removed"));
     Ok(())
-}
-
-/// Of SHA-256 or SHA-1.
-fn hash(text: &str) -> Option<Vec<u8>> {
-    let long = text.parse::<Sha256>().map(|hash| hash.0.to_vec());
-    long.or_else(|()| text.parse::<Sha1>().map(|hash| hash.0.to_vec())).ok()
-}
-
-fn ban(config: &Config, what: &str, reason: &str) -> Result<(), Failure> {
-    let (now, reason) = (clock::now(), reason.to_owned());
-    let name = if hash(what).is_none() { Some(name_of(what)?) } else { None };
-    let given = hash(what);
-    let banned = with_database(config, move |db| {
-        let found = match (given, name) {
-            (Some(hash), _) => Some(hash),
-            (None, Some(name)) => match links::lookup(db, &name, now)? {
-                Some(links::Found::File(_, object)) => Some(object.sha256.0.to_vec()),
-                _ => None,
-            },
-            (None, None) => None,
-        };
-        if let Some(hash) = &found {
-            bans::add(db, hash, &reason, now)?;
-        }
-        Ok(found)
-    })?;
-    match banned {
-        Some(hash) => {
-            say(&format!("{} is banned", hex(&hash)));
-            Ok(())
-        }
-        None => Err(failed(&format!("{what} stands for nothing, and is no hash"))),
-    }
-}
-
-fn unban(config: &Config, text: &str) -> Result<(), Failure> {
-    let now = clock::now();
-    let hash = hash(text).ok_or_else(|| Failure(2, format!("{text:?} is neither a SHA-256 nor a SHA-1")))?;
-    if !with_database(config, move |db| bans::remove(db, &hash, now))? {
-        return Err(failed(&format!("{text} is not banned")));
-    }
-    say(&format!("{text} is not banned any more"));
-    Ok(())
-}
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,9 @@
 
 mod network;
 mod read;
+pub mod rules;
 mod table;
+pub mod tier;
 pub(crate) mod units;
 
 use std::fmt;
@@ -13,8 +15,10 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use network::Network;
+pub use rules::{Bans, Edge, OnFailure, Resumable, Scan, UploadToken};
 pub use table::Problem;
 use table::{Reading, Table};
+pub use tier::{Backup, Follow, Legacy, Replicate, S3, Tier, TierPlace};
 
 /// A text that must not be seen. `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,12 +63,24 @@ pub struct Config {
     pub serve: Serve,
     /// What Pomf clients see.
     pub compat: Compat,
+    /// Uploads that come in parts.
+    pub resumable: Resumable,
+    /// Who looks for viruses.
+    pub scan: Option<Scan>,
+    /// Who may neither upload nor see anything.
+    pub bans: Bans,
+    /// Who is told what to forget.
+    pub edges: Vec<Edge>,
     /// The long-term tier.
     pub tier: Option<Tier>,
     /// When copies of the metadata are made, and which stay.
     pub backup: Backup,
     /// Asked in order for names that are not known here.
     pub legacy: Vec<Legacy>,
+    /// What others may copy.
+    pub replicate: Option<Replicate>,
+    /// What is copied from another one.
+    pub follow: Option<Follow>,
 }
 
 /// `[server]`.
@@ -80,6 +96,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// At most so many at once.
     pub max_connections: u32,
+    /// The same of one address; proxies that are trusted may have as many as they like.
+    pub max_connections_per_address: u32,
     /// What opens the admin page; without it there is none.
     pub admin_token: Option<Secret>,
 }
@@ -123,8 +141,14 @@ pub struct Upload {
     pub expire: Option<Duration>,
     /// Whether what a camera wrote beside the picture is taken out.
     pub strip_exif: bool,
+    /// What becomes of a picture that cannot be taken apart for that.
+    pub strip_failure: OnFailure,
     /// What one address may send.
     pub per_address: Option<Allowance>,
+    /// How much one address may send at once, in requests.
+    pub at_once_per_address: u32,
+    /// Who may upload; everybody, if that is not said.
+    pub tokens: Option<Vec<UploadToken>>,
     /// Whether it is kept from which address something came.
     pub keep_addresses: bool,
     /// A client that sends nothing for so long is given up.
@@ -149,6 +173,10 @@ pub struct Serve {
     pub pdf: Shown,
     /// Whether those who save a file get the uploader's name for it.
     pub original_names: bool,
+    /// Who takes less of what is sent is left ...
+    pub min_rate: Option<Allowance>,
+    /// ... after so long.
+    pub slow_after: Duration,
 }
 
 /// What a browser does with a file.
@@ -216,54 +244,6 @@ pub enum Status {
     Real,
     /// 200, for clients that stop reading at others.
     Always200,
-}
-
-/// `[tier]`.
-#[derive(Clone, Debug)]
-pub struct Tier {
-    /// Where.
-    pub s3: S3,
-    /// Of the disk, in percent: from here on, what is safe in the tier makes room ...
-    pub high_watermark: u32,
-    /// ... down to here.
-    pub low_watermark: u32,
-}
-
-/// A bucket.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// Its server.
-    pub endpoint: String,
-    /// Its name.
-    pub bucket: String,
-    /// Where it is.
-    pub region: String,
-    /// The variable that has the key's name.
-    pub access_key_id_env: String,
-    /// The variable that has the key.
-    pub secret_key_env: String,
-}
-
-/// `[backup]`.
-#[derive(Clone, Debug)]
-pub struct Backup {
-    /// A whole one.
-    pub full_every: Duration,
-    /// What has changed since.
-    pub incremental_every: Duration,
-    /// Within so long, keep so many.
-    pub retention: Vec<(Duration, u32)>,
-    /// What is late by less is no violation.
-    pub violator_grace: Duration,
-}
-
-/// `[[legacy]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Legacy {
-    /// A server.
-    Url(String),
-    /// A folder.
-    Directory(PathBuf),
 }
 
 /// Why there is no configuration.

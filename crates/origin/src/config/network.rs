@@ -1,5 +1,6 @@
 //! Addresses, and networks of them.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -25,6 +26,13 @@ fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = if self.address.is_ipv4() { 32 } else { 128 };
+        if self.bits == width { write!(f, "{}", self.address) } else { write!(f, "{}/{}", self.address, self.bits) }
     }
 }
 
@@ -64,6 +72,9 @@ mod tests {
         for (network, address, expected) in cases {
             let network: Network = network.parse().unwrap();
             assert_eq!(network.has(address.parse().unwrap()), expected, "{network:?} {address}");
+        }
+        for same in ["192.0.2.0/24", "192.0.2.7", "2001:db8::/64", "2001:db8::1"] {
+            assert_eq!(same.parse::<Network>().unwrap().to_string(), same);
         }
         for bad in ["", "192.0.2.0/33", "192.0.2.0/x", "example.com", "192.0.2.0/24/1"] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");

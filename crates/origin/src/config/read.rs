@@ -1,18 +1,16 @@
 //! From what is written to what it means.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use super::rules::{self, OnFailure, allowance};
 use super::table::Table;
-use super::units::{DURATION, SIZE, duration};
+use super::units::{DURATION, duration};
 use super::{
-    Allowance, Backup, Compat, Config, Dedupe, Dialect, Json, Legacy, S3, Serve, Server, Shown, Size, Status, Store,
-    Tier, Upload, Url,
+    Allowance, Compat, Config, Dedupe, Dialect, Json, Serve, Server, Shown, Size, Status, Store, Upload, Url, tier,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
 /// What a form takes beside the files.
 const OVERHEAD: u64 = 1 << 20;
 
@@ -26,11 +24,19 @@ pub(super) fn config(root: &Table<'_>) -> Config {
         upload: upload(&root.table("upload")),
         serve: serve(&root.table("serve")),
         compat: compat(&root.table("compat")),
-        tier: root.has("tier").then(|| tier(&root.table("tier"))),
-        backup: backup(&root.table("backup")),
-        legacy: root.tables("legacy").iter().filter_map(legacy).collect(),
+        resumable: rules::resumable(&root.table("resumable")),
+        scan: root.has("scan").then(|| rules::scan(&root.table("scan"))).flatten(),
+        bans: rules::bans(&root.table("bans")),
+        edges: root.tables("edges").iter().filter_map(rules::edge).collect(),
+        tier: root.has("tier").then(|| tier::tier(&root.table("tier"))),
+        backup: tier::backup(&root.table("backup")),
+        legacy: root.tables("legacy").iter().filter_map(tier::legacy).collect(),
+        replicate: root.has("replicate").then(|| tier::replicate(&root.table("replicate"))).flatten(),
+        follow: root.has("follow").then(|| tier::follow(&root.table("follow"))).flatten(),
     };
-    let _ = root.get("tier");
+    for section in ["tier", "scan", "replicate", "follow"] {
+        let _ = root.get(section);
+    }
     root.finish();
     config
 }
@@ -41,23 +47,13 @@ fn server(table: &Table<'_>) -> Server {
     if !files_url.is_empty() && !is_url(&files_url) {
         table.problem("files_url", "this is no URL of a server", "write it like \"https://files.example.com\"");
     }
-    let mut trusted_proxies = Vec::new();
-    for text in table.texts("trusted_proxies").unwrap_or_default() {
-        match text.parse() {
-            Ok(network) => trusted_proxies.push(network),
-            Err(()) => table.problem(
-                "trusted_proxies",
-                format!("{text:?} is neither an address nor a network"),
-                "write it like \"192.0.2.7\" or \"192.0.2.0/24\"",
-            ),
-        }
-    }
     let server = Server {
         listen: listen("listen", Ipv4Addr::UNSPECIFIED, 8080),
         admin_listen: listen("admin_listen", Ipv4Addr::LOCALHOST, 9055),
         files_url,
-        trusted_proxies,
+        trusted_proxies: rules::networks(table, "trusted_proxies"),
         max_connections: table.count("max_connections", 4096, 1..=1_000_000),
+        max_connections_per_address: table.count("max_connections_per_address", 256, 1..=1_000_000),
         admin_token: table.secret_file("admin_token_file"),
     };
     table.finish();
@@ -65,7 +61,7 @@ fn server(table: &Table<'_>) -> Server {
 }
 
 /// Scheme and host, perhaps a path: what names can be put behind.
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let uri: Option<http::Uri> = text.parse().ok();
     uri.is_some_and(|uri| {
         let host = uri.authority().map(|authority| (authority.host().is_empty(), authority.as_str().contains('@')));
@@ -120,42 +116,15 @@ fn upload(table: &Table<'_>) -> Upload {
         block_mime,
         expire,
         strip_exif: table.flag("strip_exif", false),
-        per_address: allowance(table),
+        strip_failure: rules::on_failure(table, "strip_failure", OnFailure::Refuse),
+        per_address: allowance(table, "per_address", Allowance { bytes: 1 << 30, per: HOUR }),
+        at_once_per_address: table.count("at_once_per_address", 128, 1..=1_000_000),
+        tokens: rules::tokens(table),
         keep_addresses: table.flag("keep_addresses", false),
         idle_timeout: table.duration("idle_timeout", Duration::from_secs(30)),
     };
     table.finish();
     upload
-}
-
-/// Such as `1GiB/h`.
-fn allowance(table: &Table<'_>) -> Option<Allowance> {
-    if !table.has("per_address") {
-        let _ = table.get("per_address");
-        return Some(Allowance { bytes: 1 << 30, per: HOUR });
-    }
-    let text = table.text("per_address")?;
-    let remedy = "write it like \"1GiB/h\", with s, m, h or d behind the stroke, or \"\" for no limit";
-    let Some((bytes, per)) = text.split_once('/') else {
-        table.problem("per_address", "this is no size in a time", remedy);
-        return None;
-    };
-    let per = match per.trim() {
-        "s" => Duration::from_secs(1),
-        "m" => Duration::from_secs(60),
-        "h" => HOUR,
-        "d" => DAY,
-        _ => {
-            table.problem("per_address", "this is no size in a time", remedy);
-            return None;
-        }
-    };
-    match SIZE.read(bytes) {
-        Ok(0) => table.problem("per_address", "nobody could upload anything", remedy),
-        Ok(bytes) => return Some(Allowance { bytes, per }),
-        Err((message, _)) => table.problem("per_address", message, remedy),
-    }
-    None
 }
 
 fn serve(table: &Table<'_>) -> Serve {
@@ -164,6 +133,8 @@ fn serve(table: &Table<'_>) -> Serve {
         svg: shown("svg").unwrap_or(Shown::Inline),
         pdf: shown("pdf").unwrap_or(Shown::Attachment),
         original_names: table.flag("original_names", false),
+        min_rate: allowance(table, "min_rate", Allowance { bytes: 1 << 10, per: Duration::from_secs(1) }),
+        slow_after: table.duration("slow_after", Duration::from_secs(60)),
     };
     table.finish();
     serve
@@ -215,69 +186,4 @@ fn dialect(table: &Table<'_>, usual: Dialect) -> Dialect {
             .unwrap_or(usual.status),
         extras: table.flag("extras", usual.extras),
     }
-}
-
-fn tier(table: &Table<'_>) -> Tier {
-    let bucket = table.table("s3");
-    let s3 = S3 {
-        endpoint: bucket.required("endpoint", "https://s3.example.net"),
-        bucket: bucket.required("bucket", "files"),
-        region: bucket.required("region", "eu-1"),
-        access_key_id_env: bucket.required("access_key_id_env", "S3_KEY"),
-        secret_key_env: bucket.required("secret_key_env", "S3_SECRET"),
-    };
-    if !s3.endpoint.is_empty() && !is_url(&s3.endpoint) {
-        bucket.problem("endpoint", "this is no URL of a server", "write it like \"https://s3.example.net\"");
-    }
-    bucket.finish();
-    let tier = Tier {
-        s3,
-        high_watermark: table.percent("high_watermark", 90),
-        low_watermark: table.percent("low_watermark", 80),
-    };
-    if tier.low_watermark >= tier.high_watermark {
-        table.problem("low_watermark", "it must be less than high_watermark", "write \"80%\", say");
-    }
-    table.finish();
-    tier
-}
-
-fn backup(table: &Table<'_>) -> Backup {
-    let backup = Backup {
-        full_every: table.duration("full_every", 7 * DAY),
-        incremental_every: table.duration("incremental_every", DAY),
-        retention: retention(table).unwrap_or_else(|| vec![(7 * DAY, 7), (30 * DAY, 4)]),
-        violator_grace: table.duration("violator_grace", 6 * HOUR),
-    };
-    table.finish();
-    backup
-}
-
-/// Such as `7d,7;30d,4`.
-fn retention(table: &Table<'_>) -> Option<Vec<(Duration, u32)>> {
-    let text = table.text("retention")?;
-    let rule = |rule: &str| {
-        let (within, keep) = rule.split_once(',')?;
-        Some((duration(DURATION.read(within).ok()?), keep.trim().parse().ok()?))
-    };
-    let rules: Option<Vec<_>> = text.split(';').map(rule).collect();
-    if rules.is_none() {
-        table.problem("retention", "these are no rules", "write them like \"7d,7;30d,4\": within 7 days, keep 7; ...");
-    }
-    rules
-}
-
-fn legacy(table: &Table<'_>) -> Option<Legacy> {
-    let url = table.text("url");
-    let directory: Option<PathBuf> = table.path("directory");
-    table.finish();
-    match (url, directory) {
-        (Some(url), None) if is_url(&url) => return Some(Legacy::Url(url.trim_end_matches('/').to_owned())),
-        (None, Some(directory)) => return Some(Legacy::Directory(directory)),
-        (Some(_), None) => {
-            table.problem("url", "this is no URL of a server", "write it like \"https://old.example.net\"");
-        }
-        _ => table.problem("url", "it needs either url or directory", "write url = \"https://old.example.net\""),
-    }
-    None
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::links::{self, Publication};
 use super::{DbError, bans};
-use crate::model::{Name, Sha1, Sha256, Time};
+use crate::model::{Hashes, Name, Sha1, Sha256, Time};
 
 /// What became of a name that was to be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ pub fn import(
         Some(None) => return Ok(Imported::Gone),
         None => {}
     }
-    if bans::reason(db, &upload.sha256, &upload.sha1)?.is_some() {
+    let hashes = Hashes { sha256: upload.sha256, sha1: upload.sha1, md5: upload.md5 };
+    if bans::reason(db, &hashes, now)?.is_some() {
         return Ok(Imported::Banned);
     }
     let object = links::store(db, upload, now)?;

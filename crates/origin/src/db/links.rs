@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{DbError, bans};
-use crate::model::{Link, Name, NameMaker, Object, Place, Sha1, Sha256, Time, Token, Why};
+use crate::model::{Hashes, Link, Md5, Name, NameMaker, Object, Place, Sha1, Sha256, Time, Token, Why};
 
 /// One upload, to be given a name. Its content is in its place already.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Publication {
     pub sha256: Sha256,
     /// Of the content.
     pub sha1: Sha1,
+    /// Of the content.
+    pub md5: Md5,
     /// Of the content, in bytes.
     pub size: u64,
     /// What it is, by its bytes.
@@ -108,7 +110,8 @@ pub fn note(
 ///
 /// When it cannot be written.
 pub fn publish(db: &Connection, upload: &Publication, names: &NameMaker, now: Time) -> Result<Published, DbError> {
-    if let Some(reason) = bans::reason(db, &upload.sha256, &upload.sha1)? {
+    let hashes = Hashes { sha256: upload.sha256, sha1: upload.sha1, md5: upload.md5 };
+    if let Some(reason) = bans::reason(db, &hashes, now)? {
         return Ok(Published::Banned { reason });
     }
     let object = store(db, upload, now)?;
@@ -141,6 +144,37 @@ pub fn publish(db: &Connection, upload: &Publication, names: &NameMaker, now: Ti
     Ok(Published::Named { link, again })
 }
 
+/// Gives content the name it had elsewhere, unless somebody has that name, or had it. Whether it did.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn adopt(db: &Connection, name: &Name, upload: &Publication, now: Time) -> Result<bool, DbError> {
+    let hashes = Hashes { sha256: upload.sha256, sha1: upload.sha1, md5: upload.md5 };
+    if db.prepare_cached("SELECT 1 FROM links WHERE name = ?")?.exists([name.as_str()])?
+        || bans::reason(db, &hashes, now)?.is_some()
+    {
+        return Ok(false);
+    }
+    let object = store(db, upload, now)?;
+    db.prepare_cached(
+        "INSERT INTO links (name, object, original, created, expires, max_views, shared) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        name.as_str(),
+        object,
+        upload.original,
+        now.0,
+        upload.expires.map(|time| time.0),
+        upload.max_views,
+        upload.shared
+    ])?;
+    db.prepare_cached("INSERT INTO claims (name, token, original, address, created) VALUES (?, NULL, ?, NULL, ?)")?
+        .execute(params![name.as_str(), upload.original, now.0])?;
+    note(db, now, "linked", Some(name), Some(&upload.sha256.0), Some("legacy"))?;
+    Ok(true)
+}
+
 /// The object's row, there or new.
 pub(super) fn store(db: &Connection, upload: &Publication, now: Time) -> Result<i64, DbError> {
     let known: Option<(i64, String)> = db
@@ -155,8 +189,8 @@ pub(super) fn store(db: &Connection, upload: &Publication, now: Time) -> Result<
         return Ok(id);
     }
     let id = db
-        .prepare_cached("INSERT INTO objects (sha256, sha1, size, kind, created) VALUES (?, ?, ?, ?, ?)")?
-        .insert(params![upload.sha256.0, upload.sha1.0, upload.size, upload.kind, now.0])?;
+        .prepare_cached("INSERT INTO objects (sha256, sha1, md5, size, kind, created) VALUES (?, ?, ?, ?, ?, ?)")?
+        .insert(params![upload.sha256.0, upload.sha1.0, upload.md5.0, upload.size, upload.kind, now.0])?;
     db.prepare_cached("DELETE FROM doomed WHERE sha256 = ?")?.execute([upload.sha256.0])?;
     note(db, now, "stored", None, Some(&upload.sha256.0), None)?;
     Ok(id)
@@ -203,10 +237,10 @@ fn insert(db: &Connection, upload: &Publication, object: i64, names: &NameMaker,
 pub fn lookup(db: &Connection, name: &Name, now: Time) -> Result<Option<Found>, DbError> {
     let query = format!(
         "SELECT {COLUMNS}, l.why, o.id, o.sha256, o.sha1, o.size, o.kind, o.created, o.place, \
-         EXISTS (SELECT 1 FROM bans WHERE hash IN (o.sha256, o.sha1)) \
+         EXISTS (SELECT 1 FROM bans WHERE hash IN (o.sha256, o.sha1, o.md5) AND (until IS NULL OR until > ?)) \
          FROM links l LEFT JOIN objects o ON o.id = l.object WHERE l.name = ?"
     );
-    let found = db.prepare_cached(&query)?.query_row([name.as_str()], |row| {
+    let found = db.prepare_cached(&query)?.query_row(params![now.0, name.as_str()], |row| {
         let why: Option<String> = row.get(7)?;
         if let Some(why) = why {
             return Ok(Found::Gone(match why.as_str() {
@@ -231,11 +265,7 @@ pub fn lookup(db: &Connection, name: &Name, now: Time) -> Result<Option<Found>, 
             size: row.get(11)?,
             kind: row.get(12)?,
             created: Time(row.get(13)?),
-            place: match place.as_str() {
-                "both" => Place::Both,
-                "remote" => Place::Remote,
-                _ => Place::Local,
-            },
+            place: placed(&place),
         };
         Ok(Found::File(link, object))
     });
@@ -360,6 +390,37 @@ pub fn forget(db: &Connection, before: Time, most: u32) -> Result<usize, DbError
 /// When it cannot be read.
 pub fn forgettable(db: &Connection, before: Time) -> Result<bool, DbError> {
     Ok(db.prepare_cached("SELECT 1 FROM links WHERE removed < ? LIMIT 1")?.exists([before.0])?)
+}
+
+/// An object.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn object(db: &Connection, sha256: &Sha256) -> Result<Option<Object>, DbError> {
+    let row = db
+        .prepare_cached("SELECT id, sha1, size, kind, created, place FROM objects WHERE sha256 = ?")?
+        .query_row([sha256.0], |row| {
+            let place: String = row.get(5)?;
+            Ok(Object {
+                id: row.get(0)?,
+                sha256: *sha256,
+                sha1: Sha1(row.get(1)?),
+                size: row.get(2)?,
+                kind: row.get(3)?,
+                created: Time(row.get(4)?),
+                place: placed(&place),
+            })
+        });
+    Ok(row.optional()?)
+}
+
+fn placed(word: &str) -> Place {
+    match word {
+        "both" => Place::Both,
+        "remote" => Place::Remote,
+        _ => Place::Local,
+    }
 }
 
 /// Content whose file is about to go.

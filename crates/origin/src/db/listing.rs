@@ -42,7 +42,7 @@ pub enum Begin {
     Name(String),
     /// With what uploaders call something that begins so, in large letters or small.
     Original(String),
-    /// With content by its SHA-256 or SHA-1, or the first digits of either.
+    /// With content by its SHA-256, SHA-1 or MD5, or the first digits of one of them.
     Hash(String),
     /// With what came from an address.
     Address(String),
@@ -74,7 +74,8 @@ pub struct Filter {
 }
 
 const COLUMNS: &str = "l.name, l.original, l.created, l.expires, l.max_views, l.views, l.shared, \
-    o.sha256, o.sha1, o.size, o.kind, EXISTS (SELECT 1 FROM bans b WHERE b.hash IN (o.sha256, o.sha1)), \
+    o.sha256, o.sha1, o.size, o.kind, EXISTS (SELECT 1 FROM bans b WHERE b.hash IN (o.sha256, o.sha1, o.md5) \
+    AND (b.until IS NULL OR b.until > CAST(unixepoch('subsec') * 1000 AS INTEGER))), \
     (SELECT count(*) FROM claims k WHERE k.name = l.name), \
     (SELECT k.address FROM claims k WHERE k.name = l.name ORDER BY k.id LIMIT 1)";
 
@@ -141,7 +142,9 @@ pub fn list(db: &Connection, filter: &Filter) -> Result<Vec<Entry>, DbError> {
     }
     if let Some(banned) = filter.banned {
         let not = if banned { "" } else { "NOT " };
-        query.add(&format!("{not}EXISTS (SELECT 1 FROM bans b WHERE b.hash IN (o.sha256, o.sha1))"), []);
+        let text = "EXISTS (SELECT 1 FROM bans b WHERE b.hash IN (o.sha256, o.sha1, o.md5) \
+                    AND (b.until IS NULL OR b.until > CAST(unixepoch('subsec') * 1000 AS INTEGER)))";
+        query.add(&format!("{not}{text}"), []);
     }
     if let Some((created, name)) = &filter.after {
         query.add("(l.created, l.name) < (?, ?)", [created.0.into(), name.as_str().to_owned().into()]);
@@ -219,8 +222,9 @@ fn begin(query: &mut Query, begin: &Begin) -> (&'static str, &'static str) {
             let high = |length| hash_bound(digits, length, b'f').into();
             query.add(
                 "o.id IN (SELECT id FROM objects WHERE sha256 BETWEEN ? AND ? \
-                 UNION SELECT id FROM objects WHERE sha1 BETWEEN ? AND ?)",
-                [low(64), high(64), low(40), high(40)],
+                 UNION SELECT id FROM objects WHERE sha1 BETWEEN ? AND ? \
+                 UNION SELECT id FROM objects WHERE md5 BETWEEN ? AND ?)",
+                [low(64), high(64), low(40), high(40), low(32), high(32)],
             );
             ("objects o CROSS JOIN links l ON l.object = o.id", "l.created DESC, l.name")
         }
@@ -317,7 +321,7 @@ pub fn detail(db: &Connection, name: &Name) -> Result<Option<Detail>, DbError> {
         return Ok(gone);
     }
     let text = format!(
-        "SELECT {COLUMNS}, o.place, (SELECT reason FROM bans b WHERE b.hash IN (o.sha256, o.sha1) LIMIT 1), o.id \
+        "SELECT {COLUMNS}, o.place, (SELECT reason FROM bans b WHERE b.hash IN (o.sha256, o.sha1, o.md5) LIMIT 1), o.id \
          FROM links l JOIN objects o ON o.id = l.object WHERE l.name = ?"
     );
     let found = db

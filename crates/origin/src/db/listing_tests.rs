@@ -2,12 +2,13 @@ use super::*;
 use crate::clock;
 use crate::db::links::{self, Publication};
 use crate::db::{Db, bans, imports};
-use crate::model::{NameMaker, Token, Why};
+use crate::model::{Md5, NameMaker, Token, Why};
 
 fn upload(content: u8, original: &str, address: Option<&str>, size: u64) -> Publication {
     Publication {
         sha256: Sha256([content; 32]),
         sha1: Sha1([content; 20]),
+        md5: Md5([content; 16]),
         size,
         kind: if original.ends_with(".png") { "image/png" } else { "text/plain" }.to_owned(),
         original: original.to_owned(),
@@ -56,6 +57,7 @@ fn uploads_are_found_by_whatever_is_known_of_them() {
     check("rePORT", &["Report.txt"]);
     check(&"0b".repeat(32), &["holiday.png"]);
     check(&"0B".repeat(20), &["holiday.png"]);
+    check(&"0c".repeat(16), &["the last report.txt"]);
     check("0a0a0a0a", &["Report.txt"]);
     check("0a0a0a0b", &[]);
     check(names[1].name.as_str(), &["holiday.png"]);
@@ -73,7 +75,7 @@ fn uploads_are_found_by_whatever_is_known_of_them() {
     let first = list(&db, &Filter { most: 1, ..Filter::default() }).unwrap();
     let place = Some((first[0].link.created, first[0].link.name.clone()));
     assert_eq!(with(Filter { after: place, ..all.clone() }), "holiday.png,Report.txt");
-    bans::add(&db, &[0x0b; 20], "spam", Time(5000)).unwrap();
+    bans::add(&db, &[0x0b; 20], "spam", None, Time(5000)).unwrap();
     assert_eq!(with(Filter { banned: Some(true), ..all.clone() }), "holiday.png");
     assert_eq!(with(Filter { banned: Some(false), ..all.clone() }), "the last report.txt,Report.txt");
     assert_eq!(find("holiday", &all)[0].uploads, 1);
@@ -85,7 +87,7 @@ fn uploads_are_found_by_whatever_is_known_of_them() {
 fn all_of_a_name_is_told_and_that_it_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let (db, names) = filled(&folder.path().join("meta.db"));
-    bans::add(&db, &[0x0a; 32], "spam", Time(5000)).unwrap();
+    bans::add(&db, &[0x0a; 32], "spam", None, Time(5000)).unwrap();
     let Some(Detail::There { entry, ban, place, claims, names: others }) = detail(&db, &names[0].name).unwrap() else {
         panic!("it is there")
     };

@@ -4,13 +4,17 @@
 //! disk shares the next commit, so that many clients cost as many syncs as few. Readers have connections of their own,
 //! and never wait for the writer.
 //!
-//! Queries are functions over a connection, in [`links`], [`listing`], [`imports`] and [`bans`]: they decide nothing about who may do what.
+//! Queries are functions over a connection, in [`links`] and its neighbours: they decide nothing about who may do what.
 
+pub mod addresses;
 pub mod bans;
 pub mod imports;
 pub mod links;
 pub mod listing;
 mod open;
+pub mod purges;
+pub mod replicas;
+pub mod resumable;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +58,9 @@ pub enum DbError {
     /// What was to be written turned out not to be allowed.
     #[error("it is not allowed")]
     Refused,
+    /// This origin does not write: another one does.
+    #[error("another origin writes")]
+    Elsewhere,
     /// It is being closed.
     #[error("the database is closed")]
     Closed,
@@ -66,6 +73,10 @@ impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            // What the triggers of the fence say.
+            Some(rusqlite::ErrorCode::ConstraintViolation) if error.to_string().contains("another origin writes") => {
+                Self::Elsewhere
+            }
             _ => Self::Other(error.to_string()),
         }
     }

@@ -11,8 +11,12 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::DbError;
 
 /// The numbered migrations. Never edited once released; each runs in one transaction and is counted by `user_version`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001_origin.sql"), include_str!("../../migrations/0002_people.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_origin.sql"),
+    include_str!("../../migrations/0002_tier.sql"),
+    include_str!("../../migrations/0003_rules.sql"),
+    include_str!("../../migrations/0004_people.sql"),
+];
 
 /// The schema that this version writes.
 #[expect(clippy::cast_possible_wrap, reason = "there are few migrations")]
@@ -59,6 +63,11 @@ pub(super) fn writer(path: &Path) -> Result<Connection, DbError> {
             tx.commit()?;
         }
     }
+    // What REPLACE removes is journaled, too.
+    db.pragma_update(None, "recursive_triggers", true)?;
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    crate::backup::journal::install(&tx)?;
+    tx.commit()?;
     if created && let Some(folder) = path.parent() {
         // The file's name, and its log's.
         let synced = File::open(folder).and_then(|folder| folder.sync_all());

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::links::{Found, Publication, Published, Removal};
 use super::*;
-use crate::model::{Link, NameMaker, Sha1, Sha256, Time, Token, Why};
+use crate::model::{Link, Md5, NameMaker, Sha1, Sha256, Time, Token, Why};
 
 const NOW: Time = Time(1_795_256_158_000);
 
@@ -16,6 +16,7 @@ fn upload(content: u8) -> Publication {
     Publication {
         sha256: Sha256([content; 32]),
         sha1: Sha1([content; 20]),
+        md5: Md5([content; 16]),
         size: 5,
         kind: "text/plain".to_owned(),
         original: "a.txt".to_owned(),
@@ -135,13 +136,103 @@ async fn work_that_fails_leaves_the_others_alone() {
 async fn what_is_banned_is_neither_taken_nor_shown() {
     let (_folder, db) = open();
     let (link, _) = publish(&db, &upload(1)).await;
-    db.write(|db| bans::add(db, &[1; 20], "spam", NOW)).await.unwrap();
-    assert_eq!(lookup(&db, &link, NOW).await, Some(Found::Banned));
-    let names = NameMaker::new(8, Vec::new());
-    let again = db.write(move |db| links::publish(db, &upload(1), &names, NOW)).await.unwrap();
-    assert_eq!(again, Published::Banned { reason: "spam".to_owned() });
-    assert!(db.write(|db| bans::remove(db, &[1; 20], NOW)).await.unwrap());
-    assert!(matches!(lookup(&db, &link, NOW).await, Some(Found::File(..))));
+    let later = NOW.after(Duration::from_secs(60));
+    for length in [16, 20, 32] {
+        let hash = vec![1; length];
+        let banned = hash.clone();
+        db.write(move |db| bans::add(db, &banned, "spam", Some(later), NOW)).await.unwrap();
+        assert_eq!(lookup(&db, &link, NOW).await, Some(Found::Banned), "{length}");
+        let names = NameMaker::new(8, Vec::new());
+        let again = db.write(move |db| links::publish(db, &upload(1), &names, NOW)).await.unwrap();
+        assert_eq!(again, Published::Banned { reason: "spam".to_owned() });
+        // When its time is over, it is as if it were not there.
+        assert!(matches!(lookup(&db, &link, later).await, Some(Found::File(..))), "{length}");
+        assert!(db.write(move |db| bans::remove(db, &hash, NOW)).await.unwrap());
+        assert!(matches!(lookup(&db, &link, NOW).await, Some(Found::File(..))), "{length}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_are_told_of_bans_and_removals_since_they_are_known() {
+    let (_folder, db) = open();
+    let url = "http://192.0.2.10:9054";
+    let due = async || db.read(move |db| purges::due(db, url)).await.unwrap();
+    let told = async |seq: Option<i64>| db.write(move |db| purges::told(db, url, seq.unwrap())).await.unwrap();
+    let (early, _) = publish(&db, &upload(9)).await;
+    db.write(move |db| links::remove(db, &early.name, Why::Operator, NOW)).await.unwrap();
+    assert_eq!(due().await, purges::Due::default(), "nobody knows it");
+    db.write(move |db| purges::begin(db, url)).await.unwrap();
+    assert_eq!(due().await, purges::Due::default());
+    for content in 1..=5 {
+        publish(&db, &upload(content)).await;
+    }
+    let found = due().await;
+    assert!(found.keys.is_empty() && found.told.is_some(), "uploads are nothing to be told of: {found:?}");
+    told(found.told).await;
+    // By whatever hash, and content that nobody has here.
+    for hash in [vec![2; 16], vec![3; 20], vec![4; 32], vec![8; 32], vec![7; 20]] {
+        db.write(move |db| bans::add(db, &hash, "spam", None, NOW)).await.unwrap();
+    }
+    let taken_back = publish(&db, &upload(6)).await.0;
+    db.write(move |db| links::remove(db, &taken_back.name, Why::Deleted, NOW)).await.unwrap();
+    let seen = publish(&db, &upload(7 + 3)).await.0;
+    db.write(move |db| links::remove(db, &seen.name, Why::Seen, NOW)).await.unwrap();
+    let found = due().await;
+    assert_eq!(found.keys, [2, 3, 4, 8, 6].map(|content| Sha256([content; 32])));
+    assert_eq!(db.read(purges::waiting).await.unwrap(), [(url.to_owned(), 6)]);
+    // Until it is said that it was told, it is due.
+    assert_eq!(due().await, found);
+    told(found.told).await;
+    assert_eq!(due().await, purges::Due::default());
+    // Beginning again changes nothing.
+    db.write(move |db| purges::begin(db, url)).await.unwrap();
+    db.write(|db| bans::add(db, &[5; 32], "spam", None, NOW)).await.unwrap();
+    assert_eq!(due().await.keys, [Sha256([5; 32])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_in_parts_are_counted_and_end_once() {
+    let (_folder, db) = open();
+    let begin = async |number: u8, owner: u8| {
+        let upload = resumable::Upload {
+            hash: Sha256([number; 32]),
+            length: None,
+            received: 0,
+            metadata: String::new(),
+            original: "a.txt".to_owned(),
+            lasts: Some(Duration::from_secs(5)),
+            max_views: None,
+            owner: [owner; 16],
+            address: None,
+            expires: NOW,
+            name: None,
+        };
+        let row = upload.clone();
+        let begun = db.write(move |db| resumable::begin(db, &row, 2, 3)).await.unwrap();
+        if begun == resumable::Begun::Yes {
+            assert_eq!(db.read(move |db| resumable::get(db, &upload.hash)).await.unwrap().unwrap(), upload);
+        }
+        begun == resumable::Begun::Yes
+    };
+    assert!(begin(1, 1).await && begin(2, 1).await);
+    assert!(!begin(3, 1).await, "one has two at most");
+    assert!(begin(4, 2).await);
+    assert!(!begin(5, 3).await, "all have three at most");
+    let (first, later) = (Sha256([1; 32]), NOW.after(Duration::from_secs(1)));
+    assert!(db.write(move |db| resumable::set_length(db, &first, 7)).await.unwrap());
+    assert!(!db.write(move |db| resumable::set_length(db, &first, 8)).await.unwrap());
+    assert!(db.write(move |db| resumable::received(db, &first, 7, later)).await.unwrap());
+    assert!(db.read(move |db| resumable::get(db, &first)).await.unwrap().unwrap().is_complete());
+    let (link, _) = publish(&db, &upload(1)).await;
+    let name = link.name.clone();
+    assert!(db.write(move |db| resumable::finish(db, &first, &name)).await.unwrap());
+    assert!(!db.write(move |db| resumable::finish(db, &first, &link.name)).await.unwrap());
+    assert!(!db.write(move |db| resumable::received(db, &first, 9, later)).await.unwrap());
+    assert!(begin(6, 1).await, "what is finished does not count");
+    let over = db.read(|db| resumable::over(db, NOW, 10)).await.unwrap();
+    assert_eq!(over, [2, 4, 6].map(|number| Sha256([number; 32])));
+    assert!(db.write(move |db| resumable::forget(db, &first)).await.unwrap());
+    assert!(!db.write(move |db| resumable::forget(db, &first)).await.unwrap());
 }
 
 #[test]

@@ -107,6 +107,7 @@ impl Brought {
         Publication {
             sha256: self.staged.sha256,
             sha1: self.staged.sha1,
+            md5: self.staged.hashes().md5,
             size: self.staged.size,
             kind: self.kind.clone(),
             original: called.unwrap_or_else(|| wish.name.to_string()),

@@ -349,7 +349,7 @@ impl Work<'_, '_> {
             };
             self.report.bans += 1;
             if let Some(target) = self.target {
-                target.db.write(move |db| bans::add(db, &sha1.0, &format!("imported: {reason}"), now)).await?;
+                target.db.write(move |db| bans::add(db, &sha1.0, &format!("imported: {reason}"), None, now)).await?;
             }
         }
         Ok(())

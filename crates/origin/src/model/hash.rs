@@ -3,52 +3,52 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What content is known by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Sha256(pub [u8; 32]);
+macro_rules! hash {
+    ($(#[doc = $doc:literal] $name:ident: $bytes:literal,)*) => {$(
+        #[doc = $doc]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(pub [u8; $bytes]);
 
-/// What Pomf calls a file's hash.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Sha1(pub [u8; 20]);
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
 
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ();
+
+            fn from_str(text: &str) -> Result<Self, ()> {
+                bytes(text).map(Self).ok_or(())
+            }
+        }
+    )*};
 }
 
-impl fmt::Display for Sha1 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+hash! {
+    #[doc = "What content is known by."]
+    Sha256: 32,
+    #[doc = "What Pomf calls a file's hash."]
+    Sha1: 20,
+    #[doc = "What old lists of banned content have. Nothing is trusted because of it."]
+    Md5: 16,
 }
 
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl fmt::Debug for Sha1 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl FromStr for Sha256 {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        bytes(text).map(Self).ok_or(())
-    }
-}
-
-impl FromStr for Sha1 {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        bytes(text).map(Self).ok_or(())
-    }
+/// All hashes of some content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// What it is known by.
+    pub sha256: Sha256,
+    /// What Pomf calls its hash.
+    pub sha1: Sha1,
+    /// What old lists have.
+    pub md5: Md5,
 }
 
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -72,7 +72,9 @@ mod tests {
         assert_eq!(text.parse::<Sha1>().unwrap().to_string(), text);
         assert_eq!(text.to_uppercase().parse::<Sha1>().unwrap().to_string(), text);
         assert!(text.parse::<Sha256>().is_err());
+        assert!(text.parse::<Md5>().is_err());
         assert!("+a39a3ee5e6b4b0d3255bfef95601890afd80709".parse::<Sha1>().is_err());
         assert!("é39a3ee5e6b4b0d3255bfef95601890afd8070".parse::<Sha1>().is_err());
+        assert_eq!("d41d8cd98f00b204e9800998ecf8427e".parse::<Md5>().unwrap().0[0], 0xd4);
     }
 }

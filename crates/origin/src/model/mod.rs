@@ -7,7 +7,7 @@ mod token;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use hash::{Sha1, Sha256};
+pub use hash::{Hashes, Md5, Sha1, Sha256};
 pub use name::{Name, NameMaker};
 pub use token::{Token, random};
 

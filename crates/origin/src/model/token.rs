@@ -41,6 +41,13 @@ impl Token {
         Self(text.to_owned())
     }
 
+    /// The one that belongs to a secret: whoever has that can make it again.
+    #[must_use]
+    pub fn derived(secret: &str) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("delete {secret}").as_bytes());
+        Self(digest.as_ref()[..20].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// To be told to the uploader.
     #[must_use]
     pub fn reveal(&self) -> &str {

@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
+use crate::tier::Pull;
 
 /// What is read from the disk at once.
 const PIECE: u64 = 128 << 10;
@@ -23,8 +24,17 @@ const PIECE: u64 = 128 << 10;
 pub struct Outgoing {
     pieces: VecDeque<Piece>,
     left: u64,
-    file: Option<(Arc<File>, Arc<Metrics>)>,
+    file: Option<(Content, Arc<Metrics>)>,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+/// Where a file's bytes are.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// On this disk.
+    File(Arc<File>),
+    /// In the tier.
+    Tier(Arc<Pull>),
 }
 
 /// A part of a body.
@@ -54,9 +64,21 @@ impl Outgoing {
     }
 
     /// These pieces of a file.
-    pub(super) fn file(file: File, pieces: Vec<Piece>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn file(content: Content, pieces: Vec<Piece>, metrics: Arc<Metrics>) -> Self {
         let left = pieces.iter().map(Piece::length).sum();
-        Self { left, pieces: pieces.into(), file: Some((Arc::new(file), metrics)), reading: None }
+        Self { left, pieces: pieces.into(), file: Some((content, metrics)), reading: None }
+    }
+
+    /// All of a file.
+    #[must_use]
+    pub fn whole_file(file: File, size: u64, metrics: Arc<Metrics>) -> Self {
+        Self::file(Content::File(Arc::new(file)), vec![Piece::File(0..size)], metrics)
+    }
+
+    /// All of some content that is in the tier.
+    #[must_use]
+    pub fn whole_pull(pull: Pull, size: u64, metrics: Arc<Metrics>) -> Self {
+        Self::file(Content::Tier(Arc::new(pull)), vec![Piece::File(0..size)], metrics)
     }
 
     /// The next bytes that are there already, or begins to read them.
@@ -67,10 +89,15 @@ impl Outgoing {
                 Piece::Bytes(bytes) => return Some(bytes),
                 Piece::File(range) if range.is_empty() => {}
                 Piece::File(range) => {
-                    let (file, _) = self.file.as_ref().expect("pieces of a file come with one");
-                    let (file, end) = (file.clone(), range.end.min(range.start + PIECE));
+                    let (content, _) = self.file.as_ref().expect("pieces of a file come with one");
+                    let end = range.end.min(range.start + PIECE);
                     self.pieces.push_front(Piece::File(end..range.end));
-                    self.reading = Some(tokio::task::spawn_blocking(move || read(&file, range.start..end)));
+                    self.reading = Some(match content.clone() {
+                        Content::File(file) => tokio::task::spawn_blocking(move || read(&file, range.start..end)),
+                        Content::Tier(pull) => {
+                            tokio::spawn(async move { pull.read(range.start..end, range.end).await })
+                        }
+                    });
                     return None;
                 }
             }

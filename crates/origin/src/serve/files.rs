@@ -1,6 +1,5 @@
 //! Files out: what they are said to be, for how long they may be kept, and which part of them is wanted.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,16 +8,19 @@ use http::{Method, Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answer;
-use super::body::{Outgoing, Piece};
+use super::body::{Content, Outgoing, Piece};
 use super::range::{Wanted, wanted};
 use crate::clock;
 use crate::config::{Serve, Shown};
 use crate::db::links::{self, Found};
 use crate::db::{Db, DbError};
+use crate::follow::gate::Gate;
 use crate::metrics::Metrics;
-use crate::model::{Link, Name, Object, Time, random};
+use crate::model::{Link, Name, Object, Place, Time, random};
 use crate::rules;
 use crate::store::Store;
+use crate::tier::Tier;
+use crate::tier::legacy::{self, Legacy};
 
 /// In seconds: a year, which is how long something that never changes may be kept.
 const FOREVER: u64 = 31_536_000;
@@ -44,6 +46,12 @@ pub struct Files {
     pub metrics: Arc<Metrics>,
     /// Told when something was removed.
     pub removed: Arc<tokio::sync::Notify>,
+    /// Where content is that this disk does not have.
+    pub tier: Option<Arc<Tier>>,
+    /// Who is asked for names that are not known here.
+    pub legacy: Option<Arc<Legacy>>,
+    /// Whether this origin writes.
+    pub gate: Gate,
 }
 
 impl Files {
@@ -61,7 +69,17 @@ impl Files {
 
     async fn find(&self, method: &Method, name: &Name, headers: &HeaderMap) -> Result<Response<Outgoing>, DbError> {
         let (now, wanted_name) = (clock::now(), name.clone());
-        let found = self.db.read(move |db| links::lookup(db, &wanted_name, now)).await?;
+        let mut found = self.db.read(move |db| links::lookup(db, &wanted_name, now)).await?;
+        // One that was asked by another does not ask on: two that name each other would never end.
+        if found.is_none()
+            && !headers.contains_key(legacy::ASKED)
+            && let Some(legacy) = &self.legacy
+            && self.gate.is_open()
+            && legacy.import(name).await?
+        {
+            let wanted_name = name.clone();
+            found = self.db.read(move |db| links::lookup(db, &wanted_name, now)).await?;
+        }
         let (link, object) = match found {
             Some(Found::File(link, object)) => (link, object),
             missing => {
@@ -75,15 +93,33 @@ impl Files {
                 });
             }
         };
-        let (store, sha256, size) = (self.store.clone(), object.sha256, object.size);
-        let opened = tokio::task::spawn_blocking(move || store.open_object(&sha256, size)).await;
-        let file = opened
-            .map_err(|error| DbError::Other(error.to_string()))?
-            .map_err(|error| DbError::Other(error.to_string()))?;
+        let file = self.open(&object).await?;
         if link.max_views.is_some() {
             return self.counted(method, link, object, file, headers).await;
         }
         Ok(self.send(method, &link, &object, file, headers, now))
+    }
+
+    /// The content: on this disk, if it is, or else in the tier.
+    async fn open(&self, object: &Object) -> Result<Content, DbError> {
+        let (store, sha256, size) = (self.store.clone(), object.sha256, object.size);
+        let opened = tokio::task::spawn_blocking(move || store.open_object(&sha256, size)).await;
+        if let Some(tier) = &self.tier {
+            tier.touch(sha256);
+        }
+        match (opened.map_err(|error| DbError::Other(error.to_string()))?, &self.tier) {
+            (Ok(file), _) => Ok(Content::File(Arc::new(file))),
+            (Err(error), None) => Err(DbError::Other(error.to_string())),
+            (Err(error), Some(tier)) => {
+                // Its row may say that it is here: then this is the way back from a disk that has lost it.
+                if object.place != Place::Remote {
+                    tracing::debug!(%error, "content is not on this disk");
+                }
+                let pull = tier.pull(object).map(Arc::new);
+                pull.map(Content::Tier)
+                    .ok_or_else(|| DbError::Other(format!("{sha256} is neither here nor in the tier")))
+            }
+        }
     }
 
     /// A file that is gone after some downloads: each gets all of it, or nothing. It is open already, so that it can be
@@ -93,7 +129,7 @@ impl Files {
         method: &Method,
         link: Link,
         object: Object,
-        file: File,
+        file: Content,
         headers: &HeaderMap,
     ) -> Result<Response<Outgoing>, DbError> {
         let looks_ahead = ["sec-purpose", "purpose", "x-purpose", "x-moz"].iter().any(|field| {
@@ -107,8 +143,20 @@ impl Files {
         if *method == Method::HEAD {
             return Ok(self.send(method, &link, &object, file, &whole, clock::now()));
         }
+        // What counts must come.
+        if let Content::Tier(pull) = &file {
+            pull.settled().await.map_err(|error| DbError::Other(error.to_string()))?;
+        }
         let (now, name) = (clock::now(), link.name.clone());
-        if !self.db.write(move |db| links::view(db, &name, now)).await? {
+        let viewed = match self.gate.is_open() {
+            true => self.db.write(move |db| links::view(db, &name, now)).await,
+            false => Err(DbError::Elsewhere),
+        };
+        if let Err(DbError::Elsewhere) = viewed {
+            // Two that count apart would show it too often.
+            return Ok(bare(StatusCode::SERVICE_UNAVAILABLE, "this cannot be seen here now", "no-store"));
+        }
+        if !viewed? {
             self.metrics.missed_downloads.add(1);
             return Ok(bare(StatusCode::GONE, "this is gone", GONE));
         }
@@ -121,7 +169,7 @@ impl Files {
         method: &Method,
         link: &Link,
         object: &Object,
-        file: File,
+        file: Content,
         request: &HeaderMap,
         now: Time,
     ) -> Response<Outgoing> {

@@ -3,6 +3,7 @@
 mod address;
 mod body;
 mod files;
+mod paced;
 mod range;
 mod removal;
 mod router;
@@ -21,9 +22,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+pub use paced::Pace;
+use paced::Paced;
 pub use router::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+
+use crate::config::Network;
+use crate::limits::{Counts, Group};
+use crate::metrics::Metrics;
 
 /// To send a request's head.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,11 +45,36 @@ pub trait Answer: Send + Sync + 'static {
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Outgoing>> + Send;
 }
 
-/// Serves on `listener` until `end` is true, and then what is under way for a while. At most `most` connections at once:
-/// the others wait.
-pub async fn serve<A: Answer>(listener: TcpListener, answers: Arc<A>, most: u32, mut end: watch::Receiver<bool>) {
+/// How many may be connected, and how slow they may be.
+#[derive(Clone, Debug)]
+pub struct Manners {
+    /// All together; the others wait.
+    pub most: u32,
+    /// Of one address; the others are sent away.
+    pub most_each: u32,
+    /// But for these.
+    pub exempt: Vec<Network>,
+    /// How slow they may be.
+    pub pace: Option<Pace>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What those are told who have too many connections.
+const SENT_AWAY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 43\r\n\r\n\
+    too many connections come from this address";
+
+/// Serves on `listener` until `end` is true, and then what is under way for a while.
+pub async fn serve<A: Answer>(
+    listener: TcpListener,
+    answers: Arc<A>,
+    manners: Manners,
+    mut end: watch::Receiver<bool>,
+) {
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(most as usize));
+    let room = Arc::new(Semaphore::new(manners.most as usize));
+    let counts = Arc::new(Counts::default());
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(LARGEST_HEAD);
     loop {
@@ -62,7 +94,16 @@ pub async fn serve<A: Answer>(listener: TcpListener, answers: Arc<A>, most: u32,
                 continue;
             }
         };
+        let is_exempt = manners.exempt.iter().any(|network| network.has(peer.ip()));
+        let counted = counts.enter(Group::of(peer.ip()), if is_exempt { u32::MAX } else { manners.most_each });
+        let Some(counted) = counted else {
+            manners.metrics.refused_connections.add(1);
+            // As far as it can be told without waiting.
+            let _ = stream.try_write(SENT_AWAY);
+            continue;
+        };
         let _ = stream.set_nodelay(true);
+        let stream = Paced::new(stream, manners.pace, manners.metrics.clone());
         let answers = answers.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let answers = answers.clone();
@@ -72,7 +113,7 @@ pub async fn serve<A: Answer>(listener: TcpListener, answers: Arc<A>, most: u32,
         tokio::spawn(async move {
             // How a client's connection ends is the client's matter.
             let _ = connection.await;
-            drop(permit);
+            drop((permit, counted));
         });
     }
     drop(listener);

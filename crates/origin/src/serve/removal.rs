@@ -24,6 +24,9 @@ pub(super) async fn delete(files: &Files, method: &Method, name: &Name, token: &
         return response;
     }
     let (now, name, token) = (clock::now(), name.clone(), Token::given(token));
+    if !files.gate.is_open() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "this server deletes nothing now");
+    }
     match files.db.write(move |db| links::release(db, &name, &token, now)).await {
         Ok(Removal::Removed) => {
             files.metrics.removals.add(1);
@@ -36,6 +39,7 @@ pub(super) async fn delete(files: &Files, method: &Method, name: &Name, token: &
         }
         Ok(Removal::Unknown) => text(StatusCode::NOT_FOUND, "there is no such upload, or it is deleted already"),
         Err(DbError::Full) => text(StatusCode::INSUFFICIENT_STORAGE, "the disk is too full even to delete"),
+        Err(DbError::Elsewhere) => text(StatusCode::SERVICE_UNAVAILABLE, "this server deletes nothing now"),
         Err(error) => {
             tracing::error!(%error, "failed to delete");
             text(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be deleted now")

@@ -10,6 +10,7 @@
 //! removes content that no row needs excludes the others from before the rows are looked at until it is gone.
 
 mod folders;
+mod resumable;
 mod space;
 mod staging;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use folders::Folders;
+pub use resumable::Appending;
 use rustix::fs::{FlockOperation, flock};
 pub use space::Reservation;
 use space::Space;
@@ -103,7 +105,7 @@ impl Store {
             rustix::io::Errno::WOULDBLOCK => StoreError::Used(root.to_owned()),
             other => fail(&lock_path)(other.into()),
         })?;
-        for folder in ["incoming", "quarantine", "objects"] {
+        for folder in ["incoming", "quarantine", "objects", "resumable"] {
             make(&root.join(folder)).map_err(fail(&root.join(folder)))?;
         }
         let objects = root.join("objects");
@@ -136,8 +138,12 @@ impl Store {
     /// Begins to receive something.
     #[must_use]
     pub fn stage(&self) -> Staging {
+        Staging::new(self.new_part())
+    }
+
+    fn new_part(&self) -> PathBuf {
         let number = self.parts.fetch_add(1, Ordering::Relaxed);
-        Staging::new(self.root.join("incoming").join(format!("{}-{number}.part", self.run)))
+        self.root.join("incoming").join(format!("{}-{number}.part", self.run))
     }
 
     /// Sets `bytes` of the disk aside. Blocks a little.
@@ -161,6 +167,12 @@ impl Store {
         self.folders.counts()
     }
 
+    /// Bytes of the disk that are in use by everybody, and all that there are.
+    #[must_use]
+    pub fn usage(&self) -> Option<(u64, u64)> {
+        self.space.usage()
+    }
+
     /// Keeps others from removing these contents, until the guard is dropped. Many may place the same meanwhile.
     pub async fn share(&self, hashes: impl IntoIterator<Item = Sha256>) -> Shared {
         let mut stripes: Vec<usize> = hashes.into_iter().map(|hash| stripe(&hash)).collect();
@@ -182,8 +194,7 @@ impl Store {
     /// Where this content is, if it is here.
     #[must_use]
     pub fn path(&self, sha256: &Sha256) -> PathBuf {
-        let name = sha256.to_string();
-        self.root.join("objects").join(&name[..2]).join(name)
+        object_path(&self.root, sha256)
     }
 
     /// Puts what was received where it belongs, durably. If that content is there already, this one takes its place:
@@ -197,6 +208,11 @@ impl Store {
         let sha256 = staged.sha256;
         let fail = |error| StoreError::new(format!("failed to put {sha256} in its place"), error);
         std::fs::rename(staged.path(), &path).map_err(fail)?;
+        // Where both names are of one file, the old one stays.
+        match std::fs::remove_file(staged.path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
         staged.forget();
         crash::point("placed");
         self.folders.sync(path.parent().expect("it is in a folder")).map_err(fail)?;
@@ -269,6 +285,13 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Where content is in the store whose folder is at `root`.
+#[must_use]
+pub fn object_path(root: &Path, sha256: &Sha256) -> PathBuf {
+    let name = sha256.to_string();
+    root.join("objects").join(&name[..2]).join(name)
 }
 
 fn stripe(sha256: &Sha256) -> usize {

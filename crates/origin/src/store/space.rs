@@ -35,6 +35,13 @@ impl Space {
         (free, self.reserved.load(Ordering::Relaxed))
     }
 
+    /// Bytes in use by everybody, and all there are.
+    pub(super) fn usage(&self) -> Option<(u64, u64)> {
+        let disk = rustix::fs::fstatvfs(&self.folder).ok()?;
+        let total = disk.f_blocks * disk.f_frsize;
+        Some((total.saturating_sub(disk.f_bavail * disk.f_frsize), total))
+    }
+
     pub(super) fn reserve(space: &Arc<Self>, bytes: u64) -> Result<Reservation, StoreError> {
         space.add(bytes)?;
         Ok(Reservation { space: space.clone(), left: bytes })

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use bytes::Bytes;
+use md5::Digest as _;
 
 use super::StoreError;
 use crate::crash;
-use crate::model::{Sha1, Sha256};
+use crate::model::{Hashes, Md5, Sha1, Sha256};
 
 /// How much of the beginning is kept to be looked at.
 pub const HEAD: usize = 64 << 10;
@@ -19,8 +20,7 @@ pub const HEAD: usize = 64 << 10;
 pub struct Staging {
     part: Part,
     file: Option<File>,
-    sha256: Context,
-    sha1: Context,
+    hashing: Hashing,
     size: u64,
     head: Vec<u8>,
 }
@@ -40,6 +40,8 @@ pub struct Staged {
     pub sha256: Sha256,
     /// Of all of it.
     pub sha1: Sha1,
+    /// Of all of it.
+    pub md5: Md5,
     /// In bytes.
     pub size: u64,
     /// Its beginning, [`HEAD`] bytes at most.
@@ -51,6 +53,33 @@ pub struct Staged {
 struct Part {
     path: PathBuf,
     exists: bool,
+}
+
+/// All hashes at once.
+struct Hashing {
+    sha256: Context,
+    sha1: Context,
+    md5: md5::Md5,
+}
+
+impl Hashing {
+    fn new() -> Self {
+        Self { sha256: Context::new(&SHA256), sha1: Context::new(&SHA1_FOR_LEGACY_USE_ONLY), md5: md5::Md5::new() }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.sha1.update(bytes);
+        self.md5.update(bytes);
+    }
+
+    fn finish(self) -> Hashes {
+        Hashes {
+            sha256: Sha256(self.sha256.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")),
+            sha1: Sha1(self.sha1.finish().as_ref().try_into().expect("SHA-1 has 20 bytes")),
+            md5: Md5(self.md5.finalize().into()),
+        }
+    }
 }
 
 impl Drop for Part {
@@ -65,14 +94,7 @@ impl Drop for Part {
 
 impl Staging {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            part: Part { path, exists: false },
-            file: None,
-            sha256: Context::new(&SHA256),
-            sha1: Context::new(&SHA1_FOR_LEGACY_USE_ONLY),
-            size: 0,
-            head: Vec::new(),
-        }
+        Self { part: Part { path, exists: false }, file: None, hashing: Hashing::new(), size: 0, head: Vec::new() }
     }
 
     /// Bytes so far.
@@ -93,14 +115,26 @@ impl Staging {
         let mut file = self.file.as_ref().expect("made above");
         for chunk in chunks {
             file.write_all(chunk).map_err(|error| StoreError::new("failed to write what is received", error))?;
-            self.sha256.update(chunk);
-            self.sha1.update(chunk);
+            self.hashing.update(chunk);
             self.size += chunk.len() as u64;
             let room = HEAD.saturating_sub(self.head.len());
             self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
         crash::point("received");
         Ok(())
+    }
+
+    /// What was received so far, for those who read it meanwhile. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take it.
+    pub fn share(&mut self) -> Result<File, StoreError> {
+        if self.file.is_none() {
+            self.create()?;
+        }
+        let file = self.file.as_ref().expect("made above");
+        file.try_clone().map_err(|error| StoreError::new("failed to share what is received", error))
     }
 
     fn create(&mut self) -> Result<(), StoreError> {
@@ -123,19 +157,43 @@ impl Staging {
         crash::point("syncing");
         file.sync_data().map_err(|error| StoreError::new("failed to sync what was received", error))?;
         crash::point("synced");
-        let digest = |context: Context| context.finish();
-        Ok(Staged {
-            sha256: Sha256(digest(self.sha256).as_ref().try_into().expect("SHA-256 has 32 bytes")),
-            sha1: Sha1(digest(self.sha1).as_ref().try_into().expect("SHA-1 has 20 bytes")),
-            part: self.part,
-            file,
-            size: self.size,
-            head: self.head,
-        })
+        Ok(Staged::new(self.part, file, self.hashing, self.size, self.head))
     }
 }
 
 impl Staged {
+    fn new(part: Part, file: File, hashing: Hashing, size: u64, head: Vec<u8>) -> Self {
+        let Hashes { sha256, sha1, md5 } = hashing.finish();
+        Self { part, file, sha256, sha1, md5, size, head }
+    }
+
+    /// What is there already at `from`, under another name, too: whatever becomes of this one, that stays. All of it is
+    /// read. Blocks.
+    pub(super) fn link(from: &Path, path: PathBuf) -> Result<Self, StoreError> {
+        let fail = |error| StoreError::new("failed to read what was received", error);
+        std::fs::hard_link(from, &path).map_err(fail)?;
+        let part = Part { path, exists: true };
+        let file = File::open(&part.path).map_err(fail)?;
+        file.sync_data().map_err(fail)?;
+        let (mut hashing, mut size, mut head) = (Hashing::new(), 0_u64, Vec::new());
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = file.read_at(&mut buffer, size).map_err(fail)?;
+            if read == 0 {
+                return Ok(Self::new(part, file, hashing, size, head));
+            }
+            hashing.update(&buffer[..read]);
+            head.extend_from_slice(&buffer[..read.min(HEAD - head.len())]);
+            size += read as u64;
+        }
+    }
+
+    /// All of its hashes.
+    #[must_use]
+    pub fn hashes(&self) -> Hashes {
+        Hashes { sha256: self.sha256, sha1: self.sha1, md5: self.md5 }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.part.path
     }

@@ -18,7 +18,8 @@ use super::refusal::Refusal;
 use super::reply::{Format, Teller};
 use super::wish::Wish;
 use crate::clock::Stopwatch;
-use crate::config::Dialect;
+use crate::config::{Dialect, UploadToken};
+use crate::limits::{Allowances, Counted, Counts, Group, Meter, is_allowed};
 use crate::metrics::Metrics;
 use crate::serve::Outgoing;
 
@@ -38,8 +39,67 @@ pub struct Uploads {
     pub files_url: String,
     /// Whether it is kept who uploads.
     pub keep_addresses: bool,
+    /// Who may upload how much.
+    pub admission: Admission,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+}
+
+/// Who may upload how much.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Those who may; everybody where nothing is said.
+    pub tokens: Option<Arc<[UploadToken]>>,
+    /// How many bytes.
+    pub allowances: Option<Arc<Allowances>>,
+    /// How many requests are under way.
+    pub counts: Arc<Counts>,
+    /// Of one address.
+    pub most_at_once: u32,
+}
+
+/// Somebody who may upload, as long as this is there.
+#[derive(Debug)]
+pub struct Admitted {
+    /// What is taken from.
+    pub meter: Option<Meter>,
+    _counted: Counted,
+}
+
+impl Admission {
+    /// Lets somebody in who wants to send so much.
+    ///
+    /// # Errors
+    ///
+    /// When they may not.
+    pub fn admit(&self, parts: &Parts, client: IpAddr, length: Option<u64>) -> Result<Admitted, Refusal> {
+        if let Some(tokens) = &self.tokens
+            && is_allowed(&parts.headers, tokens).is_none()
+        {
+            return Err(Refusal::NoToken);
+        }
+        self.count(client, length)
+    }
+
+    /// The same, for somebody who was let in before.
+    ///
+    /// # Errors
+    ///
+    /// When it is too much.
+    pub fn count(&self, client: IpAddr, length: Option<u64>) -> Result<Admitted, Refusal> {
+        let group = Group::of(client);
+        let Some(counted) = self.counts.enter(group, self.most_at_once) else { return Err(Refusal::TooManyAtOnce) };
+        let meter = self.allowances.clone().map(|allowances| Meter { allowances, group });
+        if let Some(meter) = &meter {
+            meter.allowances.has(group, length.unwrap_or(1)).map_err(Refusal::TooMuch)?;
+        }
+        Ok(Admitted { meter, _counted: counted })
+    }
+}
+
+/// What a request says about the length of its body.
+pub(super) fn told_length(parts: &Parts) -> Option<u64> {
+    parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
 }
 
 impl Uploads {
@@ -54,7 +114,7 @@ impl Uploads {
     ) -> Response<Outgoing> {
         let format = Format::of(parts.uri.query(), usual);
         let teller = Teller { format, dialect, files_url: &self.files_url };
-        let taken = self.take(parts, body, None, self.uploader(client, dialect.extras)).await;
+        let taken = self.take(parts, body, None, client, dialect.extras).await;
         match taken {
             Ok(receipts) => teller.success(&receipts),
             Err((refusal, closes)) => closing(teller.failure(&refusal), closes),
@@ -67,7 +127,7 @@ impl Uploads {
             Teller { format: Format::of(parts.uri.query(), Format::Text), dialect, files_url: &self.files_url };
         let last = parts.uri.path().rsplit('/').next().unwrap_or_default();
         let name: Vec<u8> = percent_encoding::percent_decode_str(last).collect();
-        let taken = self.take(parts, body, Some(&name), self.uploader(client, true)).await;
+        let taken = self.take(parts, body, Some(&name), client, true).await;
         let receipts = match taken {
             Ok(receipts) => receipts,
             Err((refusal, closes)) => return closing(teller.failure(&refusal), closes),
@@ -84,22 +144,30 @@ impl Uploads {
         response
     }
 
-    fn uploader(&self, client: IpAddr, gets_token: bool) -> Uploader {
-        Uploader { address: self.keep_addresses.then(|| client.to_string()), gets_token }
-    }
-
     /// Receives and publishes. A refusal comes with whether the connection has to end.
     async fn take(
         &self,
         parts: &Parts,
         mut body: Incoming,
         name: Option<&[u8]>,
-        uploader: Uploader,
+        client: IpAddr,
+        gets_token: bool,
     ) -> Result<Vec<Receipt>, (Refusal, bool)> {
         let since = Stopwatch::start();
-        let mut source = Source::new(&mut body, &self.receiver.limits);
-        let received = self.receive(parts, &mut source, name).await;
-        let begun = source.begun;
+        let address = self.keep_addresses.then(|| client.to_string());
+        let uploader = Uploader { address, gets_token, resumed: None };
+        let admitted = self.admission.admit(parts, client, told_length(parts));
+        let mut begun = false;
+        let received = match &admitted {
+            Ok(admitted) => {
+                let limits = &self.receiver.limits;
+                let mut source = Source::new(&mut body, limits, limits.max_request, admitted.meter.clone());
+                let received = self.receive(parts, &mut source, name).await;
+                begun = source.begun;
+                received
+            }
+            Err(refusal) => Err(refusal.clone()),
+        };
         let published = match received {
             Ok((files, wish)) => self.publisher.publish(files, wish, uploader).await,
             Err(refusal) => Err(refusal),
@@ -112,14 +180,9 @@ impl Uploads {
             }
             Err(refusal) => refusal,
         };
-        self.count(&refusal);
-        // Who waits to be told to go on is told not to.
-        let waits = !begun && parts.headers.contains_key(header::EXPECT);
-        let is_over = body.is_end_stream();
-        if !is_over && !waits && !matches!(refusal, Refusal::Partial | Refusal::Slow) {
-            tokio::spawn(drain(body));
-        }
-        Err((refusal, !is_over))
+        count(&self.metrics, &refusal);
+        let closes = let_go(parts, body, begun, &refusal);
+        Err((refusal, closes))
     }
 
     async fn receive(
@@ -129,10 +192,10 @@ impl Uploads {
         name: Option<&[u8]>,
     ) -> Result<(Vec<super::Received>, Wish), Refusal> {
         let wish = Wish::of(parts.uri.query(), &parts.headers)?;
-        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = told_length(parts);
         let limits = &self.receiver.limits;
         let most = if name.is_some() { limits.max_size } else { limits.max_request };
-        if length.is_some_and(|length: u64| length > most) {
+        if length.is_some_and(|length| length > most) {
             return Err(Refusal::TooLarge);
         }
         if let Some(name) = name {
@@ -145,25 +208,39 @@ impl Uploads {
         let boundary = multipart::boundary(content_type)?;
         self.receiver.form(source, &boundary, length, wish).await
     }
+}
 
-    fn count(&self, refusal: &Refusal) {
-        self.metrics.refusals.add(refusal.reason());
-        match refusal {
-            Refusal::Full | Refusal::Failed(_) => {
-                self.metrics.failed_uploads.add(1);
-                let why = match refusal {
-                    Refusal::Failed(why) => why.as_str(),
-                    _ => "no room",
-                };
-                tracing::error!(why, "failed to store an upload");
-            }
-            Refusal::Partial | Refusal::Slow => self.metrics.broken_uploads.add(1),
-            _ => self.metrics.refused_uploads.add(1),
+/// Counts a refusal, and tells of those that are our own fault.
+pub(super) fn count(metrics: &Metrics, refusal: &Refusal) {
+    metrics.refusals.add(refusal.reason());
+    match refusal {
+        Refusal::Full | Refusal::Failed(_) | Refusal::Unscanned(_) => {
+            metrics.failed_uploads.add(1);
+            let why = match refusal {
+                Refusal::Failed(why) | Refusal::Unscanned(why) => why.as_str(),
+                _ => "no room",
+            };
+            tracing::error!(why, "failed to store an upload");
         }
+        Refusal::Partial | Refusal::Slow => metrics.broken_uploads.add(1),
+        Refusal::TooMuch(_) | Refusal::TooManyAtOnce => metrics.limited_uploads.add(1),
+        _ => metrics.refused_uploads.add(1),
     }
 }
 
-fn closing(mut response: Response<Outgoing>, closes: bool) -> Response<Outgoing> {
+/// What is left of a body after a refusal is read for a while, unless nobody will send it. Whether the connection has to
+/// end. `begun`: whether some of it was read.
+pub(super) fn let_go(parts: &Parts, body: Incoming, begun: bool, refusal: &Refusal) -> bool {
+    // Who waits to be told to go on is told not to.
+    let waits = !begun && parts.headers.contains_key(header::EXPECT);
+    let is_over = body.is_end_stream();
+    if !is_over && !waits && !matches!(refusal, Refusal::Partial | Refusal::Slow) {
+        tokio::spawn(drain(body));
+    }
+    !is_over
+}
+
+pub(super) fn closing(mut response: Response<Outgoing>, closes: bool) -> Response<Outgoing> {
     if closes {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

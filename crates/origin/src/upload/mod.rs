@@ -11,11 +11,12 @@ mod publisher;
 mod receive;
 mod refusal;
 mod reply;
+pub mod tus;
 mod wish;
 
 pub use disposition::Disposition;
-pub use handler::Uploads;
-pub use publisher::{Publisher, Receipt, Uploader};
+pub use handler::{Admission, Admitted, Uploads};
+pub use publisher::{Publisher, Receipt, Resumed, Uploader};
 pub use receive::{Received, Receiver, Source};
 pub use refusal::Refusal;
 pub use reply::{Format, Teller, escape_html};

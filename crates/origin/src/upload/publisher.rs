@@ -9,10 +9,12 @@ use crate::clock;
 use crate::config::{Dedupe, Upload};
 use crate::crash;
 use crate::db::links::{self, Publication, Published};
-use crate::db::{Db, DbError, bans};
+use crate::db::{Db, DbError, bans, resumable};
+use crate::follow::gate::Gate;
 use crate::metrics::Metrics;
-use crate::model::{Link, NameMaker, Sha1, Sha256, Token};
+use crate::model::{Hashes, Link, NameMaker, Sha1, Sha256, Token};
 use crate::store::Store;
+use crate::tier::Tier;
 
 /// What an uploader gets for a file.
 #[derive(Clone, Debug)]
@@ -40,6 +42,17 @@ pub struct Uploader {
     pub address: Option<String>,
     /// Whether there is a token for deletion.
     pub gets_token: bool,
+    /// The upload in parts that this is the end of.
+    pub resumed: Option<Resumed>,
+}
+
+/// An upload in parts.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Of what stands in its URL.
+    pub hash: Sha256,
+    /// For its deletion: the same each time it is asked for.
+    pub token: Token,
 }
 
 /// Publishes what was received.
@@ -57,6 +70,10 @@ pub struct Publisher {
     pub names: Arc<NameMaker>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether this origin writes.
+    pub gate: Gate,
+    /// Told when there is something new for the tier.
+    pub tier: Option<Arc<Tier>>,
 }
 
 impl Publisher {
@@ -74,11 +91,14 @@ impl Publisher {
     }
 
     async fn work(self, files: Vec<Received>, wish: Wish, uploader: Uploader) -> Result<Vec<Receipt>, Refusal> {
-        let hashes: Vec<(Sha256, Sha1)> = files.iter().map(|file| (file.staged.sha256, file.staged.sha1)).collect();
-        let looked_for = hashes.clone();
+        let now = clock::now();
+        let hashes: Vec<Sha256> = files.iter().map(|file| file.staged.sha256).collect();
+        // What came counts as much as what is kept of it.
+        let came: Vec<Hashes> = files.iter().filter_map(|file| file.came).collect();
+        let looked_for: Vec<Hashes> = files.iter().map(|file| file.staged.hashes()).chain(came).collect();
         let is_banned = self.db.read(move |db| {
-            for (sha256, sha1) in &looked_for {
-                if bans::reason(db, sha256, sha1)?.is_some() {
+            for hashes in &looked_for {
+                if bans::reason(db, hashes, now)?.is_some() {
                     return Ok(true);
                 }
             }
@@ -87,13 +107,13 @@ impl Publisher {
         if is_banned.await? {
             return Err(Refusal::Banned);
         }
-        let now = clock::now();
         let is_plain = wish == Wish::default();
         let uploads: Vec<Publication> = files
             .iter()
             .map(|file| Publication {
                 sha256: file.staged.sha256,
                 sha1: file.staged.sha1,
+                md5: file.staged.md5,
                 size: file.staged.size,
                 kind: file.kind.to_owned(),
                 original: file.original.clone(),
@@ -101,10 +121,13 @@ impl Publisher {
                 expires: wish.expires.or(self.limits.expire).map(|expires| now.after(expires)),
                 max_views: wish.max_views,
                 shared: is_plain && self.dedupe == Dedupe::SameUrl,
-                token: uploader.gets_token.then(Token::random),
+                token: match &uploader.resumed {
+                    Some(resumed) => Some(resumed.token.clone()),
+                    None => uploader.gets_token.then(Token::random),
+                },
             })
             .collect();
-        let held = self.store.share(hashes.iter().map(|(sha256, _)| *sha256)).await;
+        let held = self.store.share(hashes.iter().copied()).await;
         let store = self.store.clone();
         let held = blocking(move || {
             for file in files {
@@ -113,10 +136,14 @@ impl Publisher {
             Ok::<_, Refusal>(held)
         })
         .await??;
-        let (names, rows) = (self.names.clone(), uploads.clone());
+        let (names, rows, gate) = (self.names.clone(), uploads.clone(), self.gate.clone());
+        let resumed = uploader.resumed.map(|resumed| resumed.hash);
         let published = self
             .db
             .write(move |db| {
+                if !gate.is_open() {
+                    return Err(DbError::Elsewhere);
+                }
                 let mut published = Vec::new();
                 for upload in &rows {
                     match links::publish(db, upload, &names, now)? {
@@ -125,17 +152,26 @@ impl Publisher {
                         Published::Banned { .. } => return Err(DbError::Refused),
                     }
                 }
+                if let (Some(hash), Some((link, _))) = (&resumed, published.first()) {
+                    // Taken back meanwhile.
+                    if !resumable::finish(db, hash, &link.name)? {
+                        return Err(DbError::Refused);
+                    }
+                }
                 Ok(published)
             })
             .await;
         crash::point("published");
-        if matches!(published, Err(DbError::Refused)) {
+        if let Err(error @ (DbError::Refused | DbError::Elsewhere)) = published {
             drop(held);
             self.take_back(hashes).await?;
-            return Err(Refusal::Banned);
+            return Err(if matches!(error, DbError::Elsewhere) { Refusal::Elsewhere } else { Refusal::Banned });
         }
         drop(held);
         let published = published?;
+        if let Some(tier) = &self.tier {
+            tier.wake.notify_one();
+        }
         let mut receipts = Vec::new();
         for (upload, (link, again)) in uploads.into_iter().zip(published) {
             self.metrics.uploaded_files.add(1);
@@ -155,8 +191,8 @@ impl Publisher {
     }
 
     /// Removes content that was put in its place and got no row.
-    async fn take_back(&self, hashes: Vec<(Sha256, Sha1)>) -> Result<(), Refusal> {
-        for (sha256, _) in hashes {
+    async fn take_back(&self, hashes: Vec<Sha256>) -> Result<(), Refusal> {
+        for sha256 in hashes {
             let held = self.store.exclude(&sha256).await;
             if !self.db.read(move |db| links::is_known(db, &sha256)).await? {
                 let store = self.store.clone();

@@ -11,7 +11,10 @@ use super::refusal::Refusal;
 use super::wish::Wish;
 use crate::clock::Stopwatch;
 use crate::config::Upload;
+use crate::limits::Meter;
+use crate::model::Hashes;
 use crate::rules::{self, Kinds};
+use crate::screen::Screen;
 use crate::store::{Reservation, Staged, Staging, Store};
 
 /// What is written to the disk at once.
@@ -31,6 +34,8 @@ pub struct Received {
     pub original: String,
     /// What it is, by its bytes.
     pub kind: String,
+    /// Of what came, where that is not what is kept.
+    pub came: Option<Hashes>,
 }
 
 /// A request's body, and what is known of it.
@@ -41,19 +46,20 @@ pub struct Source<'b> {
     since: Stopwatch,
     received: u64,
     most: u64,
+    meter: Option<Meter>,
     /// Whether anything was asked of the client: before, one that waits for a sign to go on sends nothing.
     pub begun: bool,
 }
 
 impl<'b> Source<'b> {
-    /// Reads `body`, as long as `limits` allow.
-    pub fn new(body: &'b mut Incoming, limits: &Upload) -> Self {
-        let most = limits.max_request;
-        Self { body, idle: limits.idle_timeout, since: Stopwatch::start(), received: 0, most, begun: false }
+    /// Reads `body`: `most` bytes at most, as long as the other `limits` and the `meter` allow.
+    pub fn new(body: &'b mut Incoming, limits: &Upload, most: u64, meter: Option<Meter>) -> Self {
+        let idle = limits.idle_timeout;
+        Self { body, idle, since: Stopwatch::start(), received: 0, most, meter, begun: false }
     }
 
     /// The next bytes; nothing at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         self.begun = true;
         loop {
             let Ok(frame) = tokio::time::timeout(self.idle, self.body.frame()).await else {
@@ -68,6 +74,9 @@ impl<'b> Source<'b> {
                     self.received += bytes.len() as u64;
                     if self.received > self.most {
                         return Err(Refusal::TooLarge);
+                    }
+                    if let Some(Meter { allowances, group }) = &self.meter {
+                        allowances.take(*group, bytes.len() as u64).map_err(Refusal::TooMuch)?;
                     }
                     let passed = self.since.elapsed();
                     if passed > PATIENCE && self.received < SLOWEST * passed.as_secs() {
@@ -87,6 +96,8 @@ pub struct Receiver {
     pub limits: std::sync::Arc<Upload>,
     /// Where they are kept.
     pub store: std::sync::Arc<Store>,
+    /// Who looks at them.
+    pub screen: Screen,
 }
 
 impl Receiver {
@@ -175,14 +186,42 @@ impl Receiver {
     }
 
     fn begin(&self, raw_name: &[u8]) -> Result<File, Refusal> {
-        let original = rules::clean(raw_name);
-        // What its name alone decides needs not be sent.
-        let benefit = Kinds { kind: "image/png".to_owned(), all: Vec::new() };
-        if let Some(why) = rules::blocked(&original, &benefit, &self.limits.block_extensions, &[]) {
-            return Err(Refusal::Blocked(why));
-        }
+        let original = self.name(raw_name)?;
         let staging = self.store.stage();
-        Ok(File { original, limits: self.limits.clone(), staging: Some(staging), waiting: Vec::new(), bytes: 0 })
+        Ok(File { original, receiver: self.clone(), staging: Some(staging), waiting: Vec::new(), bytes: 0 })
+    }
+
+    /// What a file is called.
+    ///
+    /// # Errors
+    ///
+    /// When that alone keeps it from being taken: then it needs not be sent.
+    pub fn name(&self, raw_name: &[u8]) -> Result<String, Refusal> {
+        let original = rules::clean(raw_name);
+        let benefit = Kinds { kind: "image/png".to_owned(), all: Vec::new() };
+        match rules::blocked(&original, &benefit, &self.limits.block_extensions, &[]) {
+            Some(why) => Err(Refusal::Blocked(why)),
+            None => Ok(original),
+        }
+    }
+
+    /// Judges what is on the disk. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When it is not taken.
+    pub fn judge(&self, staged: Staged, original: String) -> Result<Received, Refusal> {
+        let kind = {
+            let read_at = |buffer: &mut [u8], at: u64| staged.read_at(buffer, at);
+            let kinds = rules::kinds(&original, &staged.head, staged.size, &read_at);
+            let blocked = rules::blocked(&original, &kinds, &self.limits.block_extensions, &self.limits.block_mime);
+            if let Some(why) = blocked {
+                return Err(Refusal::Blocked(why));
+            }
+            kinds.kind
+        };
+        let (staged, came) = self.screen.look(staged, &kind, &self.store)?;
+        Ok(Received { staged, original, kind, came })
     }
 }
 
@@ -196,7 +235,7 @@ enum Part {
 #[derive(Debug)]
 struct File {
     original: String,
-    limits: std::sync::Arc<Upload>,
+    receiver: Receiver,
     /// Away while it is being written.
     staging: Option<Staging>,
     waiting: Vec<Bytes>,
@@ -208,7 +247,7 @@ impl File {
         self.bytes += bytes.len();
         self.waiting.push(bytes);
         let so_far = self.staging.as_ref().map_or(0, Staging::size) + self.bytes as u64;
-        if so_far > self.limits.max_size {
+        if so_far > self.receiver.limits.max_size {
             return Err(Refusal::TooLarge);
         }
         if self.bytes >= BATCH { self.flush(room).await } else { Ok(()) }
@@ -227,16 +266,10 @@ impl File {
     async fn finish(mut self, room: &mut Reservation) -> Result<Received, Refusal> {
         room.written(self.bytes as u64)?;
         let mut staging = self.staging.take().expect("it comes back from each write");
-        let (original, limits, waiting) = (self.original, self.limits, self.waiting);
+        let (original, receiver, waiting) = (self.original, self.receiver, self.waiting);
         blocking(move || {
             staging.write(&waiting)?;
-            let staged = staging.finish()?;
-            let read_at = |buffer: &mut [u8], at: u64| staged.read_at(buffer, at);
-            let kinds = rules::kinds(&original, &staged.head, staged.size, &read_at);
-            match rules::blocked(&original, &kinds, &limits.block_extensions, &limits.block_mime) {
-                Some(why) => Err(Refusal::Blocked(why)),
-                None => Ok(Received { staged, original, kind: kinds.kind }),
-            }
+            receiver.judge(staging.finish()?, original)
         })
         .await?
     }

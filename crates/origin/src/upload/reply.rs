@@ -56,6 +56,17 @@ pub struct Teller<'t> {
     pub files_url: &'t str,
 }
 
+/// What clients can do about it, in header fields.
+pub(super) fn explain(response: &mut Response<Outgoing>, refusal: &Refusal) {
+    if let Some(seconds) = refusal.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if *refusal == Refusal::NoToken {
+        let scheme = HeaderValue::from_static("Bearer realm=\"upload\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+}
+
 impl Teller<'_> {
     /// For an upload that was taken.
     #[must_use]
@@ -70,7 +81,9 @@ impl Teller<'_> {
             Status::Real => refusal.status(),
             Status::Always200 => StatusCode::OK,
         };
-        self.respond(status, self.failure_body(refusal))
+        let mut response = self.respond(status, self.failure_body(refusal));
+        explain(&mut response, refusal);
+        response
     }
 
     fn respond(&self, status: StatusCode, body: String) -> Response<Outgoing> {

@@ -82,7 +82,7 @@ fn a_terminal_obeys_no_uploader() {
     drop(witness_origin::db::Db::open(&store.join("meta.db")).unwrap());
     let db = rusqlite::Connection::open(store.join("meta.db")).unwrap();
     db.execute_batch(
-        "INSERT INTO objects (sha256, sha1, size, kind, created) VALUES (zeroblob(32), zeroblob(20), 1, 'text/plain', 0); \
+        "INSERT INTO objects (sha256, sha1, md5, size, kind, created) VALUES (zeroblob(32), zeroblob(20), zeroblob(16), 1, 'text/plain', 0); \
          INSERT INTO links (name, object, original, created, shared) \
          VALUES ('a.txt', 1, 'a' || char(27) || '[2J' || char(8238) || char(10) || 'b', 0, 1);",
     )

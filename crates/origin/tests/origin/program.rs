@@ -19,17 +19,26 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it in `folder`, to die at a place if that is wanted.
     pub(crate) async fn start(folder: &Path, crash_at: Option<&str>) -> Self {
+        Self::start_with(folder, "", crash_at).await
+    }
+
+    /// The same with `more` in its configuration.
+    pub(crate) async fn start_with(folder: &Path, more: &str, crash_at: Option<&str>) -> Self {
+        let crash: Vec<(&str, &str)> = crash_at.into_iter().map(|place| ("WITNESS_ORIGIN_CRASH_AT", place)).collect();
+        Self::start_as(folder, more, &crash).await
+    }
+
+    /// The same with these variables.
+    pub(crate) async fn start_as(folder: &Path, more: &str, variables: &[(&str, &str)]) -> Self {
         let at = SocketAddr::from(([127, 0, 0, 1], witness_lab::ports::free()));
         let admin = witness_lab::ports::free();
         let server = format!(
             "[server]\nlisten = \"{at}\"\nadmin_listen = \"127.0.0.1:{admin}\"\nfiles_url = \"https://files.example.com\"\n"
         );
-        std::fs::write(folder.join("origin.toml"), configuration(folder, &server)).unwrap();
+        std::fs::write(folder.join("origin.toml"), configuration(folder, &(server + more))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_witness-origin"));
         command.args(["run", "--config"]).arg(folder.join("origin.toml")).stderr(Stdio::null());
-        if let Some(place) = crash_at {
-            command.env("WITNESS_ORIGIN_CRASH_AT", place);
-        }
+        command.envs(variables.iter().copied());
         let process = Guard::start(&mut command).unwrap();
         let up = wait_until_async(Duration::from_secs(60), async || tokio::net::TcpStream::connect(at).await.is_ok());
         assert!(up.await, "it does not listen");

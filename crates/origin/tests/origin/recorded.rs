@@ -244,7 +244,7 @@ async fn we_answer_as_pomf_2_3_0_does() {
 async fn ban(scene: &Scene) {
     let banned: Sha1 = "8e658dee723ca9943c009794bab91f5b0e108cbb".parse().unwrap();
     let now = witness_origin::clock::now();
-    scene.origin.db().write(move |db| witness_origin::db::bans::add(db, &banned.0, "a test", now)).await.unwrap();
+    scene.origin.db().write(move |db| witness_origin::db::bans::add(db, &banned.0, "a test", None, now)).await.unwrap();
 }
 
 /// What Uguu told that we tell, too: its keys are ours, beside Pomf's.

@@ -70,7 +70,7 @@ async fn banned_content_is_neither_taken_nor_shown() {
     let scene = Scene::new().await;
     let file = upload(scene.at(), "a.txt", b"forbidden").await;
     let sha256: Sha256 = file["sha256"].as_str().unwrap().parse().unwrap();
-    scene.origin.db().write(move |db| bans::add(db, &sha256.0, "a test", clock::now())).await.unwrap();
+    scene.origin.db().write(move |db| bans::add(db, &sha256.0, "a test", None, clock::now())).await.unwrap();
     let shown = get(scene.at(), &path(&file["url"]), &[]).await;
     assert_eq!(shown.status, 451);
     assert!(!shown.text().contains("a test"));

@@ -79,7 +79,7 @@ async fn a_file_can_be_put_by_its_name() {
     let refused = ask(scene.at(), "PUT", "/a.exe", &[], "x").await;
     assert_eq!((refused.status, refused.text().as_str()), (415, "ERROR: (415) Filetype not allowed."));
     assert_eq!(ask(scene.at(), "PUT", "/..%2f..%2fetc%2fpasswd", &[], "x").await.status, 201);
-    assert_eq!(scene.folder.path().join("store").read_dir().unwrap().count(), 7);
+    assert_eq!(scene.folder.path().join("store").read_dir().unwrap().count(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ use crate::config::Secret;
 use crate::db::listing::{self, Filter};
 use crate::db::{Db, DbError, bans, links};
 use crate::metrics::Metrics;
-use crate::model::{Name, Sha1, Sha256, Time, Why};
+use crate::model::{Md5, Name, Sha1, Sha256, Time, Why};
 use crate::serve::{Outgoing, answer};
 
 /// On one page.
@@ -199,7 +199,7 @@ impl Desk {
                 }
                 match self.ban(names(form), field(form, "hash"), reason).await? {
                     Some(count) => Ok(back("banned", count)),
-                    None => Ok(html::refused(StatusCode::BAD_REQUEST, "this is neither a SHA-256 nor a SHA-1")),
+                    None => Ok(html::refused(StatusCode::BAD_REQUEST, "this is no SHA-256, SHA-1 or MD5")),
                 }
             }
             "/admin/unban" => match hash(field(form, "hash")) {
@@ -209,7 +209,7 @@ impl Desk {
                     tracing::info!(hash = field(form, "hash"), removed, "a ban was taken back on the admin page");
                     Ok(back("unbanned", usize::from(removed)))
                 }
-                None => Ok(html::refused(StatusCode::BAD_REQUEST, "this is neither a SHA-256 nor a SHA-1")),
+                None => Ok(html::refused(StatusCode::BAD_REQUEST, "this is no SHA-256, SHA-1 or MD5")),
             },
             _ => Ok(html::refused(StatusCode::NOT_FOUND, "there is nothing here")),
         }
@@ -251,7 +251,7 @@ impl Desk {
             hashes.sort();
             hashes.dedup();
             for hash in &hashes {
-                bans::add(db, hash, &reason, now)?;
+                bans::add(db, hash, &reason, None, now)?;
             }
             Ok(hashes)
         });
@@ -279,8 +279,9 @@ fn names(form: &Fields) -> Vec<Name> {
 }
 
 fn hash(text: &str) -> Option<Vec<u8>> {
-    let long = text.parse::<Sha256>().map(|hash| hash.0.to_vec());
-    long.or_else(|()| text.parse::<Sha1>().map(|hash| hash.0.to_vec())).ok()
+    let sha256 = text.parse::<Sha256>().map(|hash| hash.0.to_vec());
+    let sha1 = || text.parse::<Sha1>().map(|hash| hash.0.to_vec());
+    sha256.or_else(|()| sha1()).or_else(|()| text.parse::<Md5>().map(|hash| hash.0.to_vec())).ok()
 }
 
 /// Where the page before ended.
