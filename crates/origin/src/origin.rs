@@ -109,7 +109,7 @@ impl Origin {
             store: store.clone(),
             db: db.clone(),
             metrics: metrics.clone(),
-            wake: removed,
+            wake: removed.clone(),
             gate: copies.gate.clone(),
             forgets: config.legacy.is_empty(),
         };

@@ -91,8 +91,16 @@ impl Refusal {
             Self::TooManyFiles => "too_many_files",
             Self::Blocked(_) => "blocked",
             Self::Banned => "banned",
+            Self::Infected(_) => "infected",
+            Self::Unstrippable(_) => "unstrippable",
+            Self::Unscanned(_) => "unscanned",
+            Self::BannedAddress => "banned_address",
+            Self::NoToken => "no_token",
+            Self::TooMuch(_) => "too_much",
+            Self::TooManyAtOnce => "too_many_at_once",
             Self::Method => "method",
             Self::Full => "full",
+            Self::Elsewhere => "elsewhere",
             Self::Failed(_) => "failed",
         }
     }
