@@ -25,6 +25,7 @@ pub mod copies;
 pub mod crash;
 pub mod db;
 pub mod follow;
+pub mod import;
 pub mod janitor;
 pub mod limits;
 pub mod metrics;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::admin::{Admin, Health};
+use crate::admin::{Admin, Desk, Health};
 use crate::clock::Stopwatch;
 use crate::config::{Config, Dialect, Json, Size, Status, Url};
 use crate::copies::{Copies, CopiesError};
@@ -109,7 +109,7 @@ impl Origin {
             store: store.clone(),
             db: db.clone(),
             metrics: metrics.clone(),
-            wake: removed,
+            wake: removed.clone(),
             gate: copies.gate.clone(),
             forgets: config.legacy.is_empty(),
         };
@@ -124,7 +124,14 @@ impl Origin {
         };
         let private_manners = Manners { most: ADMIN_CONNECTIONS, most_each: ADMIN_CONNECTIONS, ..manners.clone() };
         let purger = purge::run(config.edges.clone(), db.clone(), metrics.clone(), ended.clone());
-        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone(), copies: copies.clone() });
+        let desk = Desk::new(
+            config.server.admin_token.clone(),
+            health.clone(),
+            metrics.clone(),
+            removed.clone(),
+            config.server.files_url.clone(),
+        );
+        let admin_answers = Arc::new(Admin { health, metrics: metrics.clone(), desk, copies: copies.clone() });
         Ok(Self {
             listen,
             admin,
@@ -207,11 +214,8 @@ fn router(
     copies: &Copies,
 ) -> Router {
     let pages = Pages::new(config);
-    let uploads = config.compat.paths.iter().map(|(path, _)| path.clone());
-    let others = ["/delete", "/favicon.ico"].into_iter().chain(pages.paths()).map(str::to_owned);
     let limits = Arc::new(config.upload.clone());
-    let others = others.chain([config.resumable.path.clone()]);
-    let names = NameMaker::new(config.upload.name_length as usize, uploads.chain(others).collect());
+    let names = NameMaker::new(config.upload.name_length as usize, reserved(config));
     let screen = Screen {
         strip: config.upload.strip_exif.then_some(config.upload.strip_failure),
         scan: config.scan.clone(),
@@ -267,4 +271,13 @@ fn router(
         compat: config.compat.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
     }
+}
+
+/// Paths that mean something else than a file.
+#[must_use]
+pub fn reserved(config: &Config) -> Vec<String> {
+    let pages = Pages::new(config);
+    let uploads = config.compat.paths.iter().map(|(path, _)| path.clone());
+    let others = ["/delete", "/favicon.ico"].into_iter().chain(pages.paths()).map(str::to_owned);
+    uploads.chain(others).chain([config.resumable.path.clone()]).collect()
 }

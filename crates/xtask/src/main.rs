@@ -36,6 +36,11 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
           measures the rule alone: over many nodes at once, or with the argument `year` over a year of four
   simulate-bench [SEEDS] [WORLDS]
           every policy in every scenario and in random worlds, in tables, with what is aimed at
+  origin-browser
+          the origin's pages in Chromium; pictures of them go to target/origin-browser; ARGUMENTS pick tests by name
+  origin-bench [PARTS] [--small]
+          the origin beside sha256sum, cp and the bare disk; PARTS are big, small, memory, names; the folder for
+          temporary files is used, and needs 12 GB
   gen     writes the generated documentation again
   bless   writes all expected outputs of tests again; read the difference afterwards
 
@@ -69,6 +74,8 @@ fn main() -> ExitCode {
         "edge-bench" => suites::edge_bench(&machine, &arguments),
         "judge-bench" => suites::judge_bench(&machine, &arguments),
         "simulate-bench" => suites::simulate_bench(&machine, &arguments),
+        "origin-browser" => suites::origin_browser(&machine, &arguments),
+        "origin-bench" => suites::origin_bench(&machine, &arguments),
         "gen" => suites::generate(&machine),
         "bless" => suites::bless(&machine, &arguments),
         "help" | "--help" | "-h" => {

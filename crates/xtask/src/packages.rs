@@ -87,6 +87,12 @@ pub(crate) const OVERLOAD: &[Need] = &[
     server("nftables", "nft", &["nftables.service"], "overload"),
 ];
 
+/// For pages in a browser.
+pub(crate) const BROWSER: &[Need] = &[
+    program("chromium", "chromium", "pages in a browser"),
+    program("chromium-driver", "chromedriver", "pages in a browser"),
+];
+
 /// For other people's programs against the origin.
 pub(crate) const CLIENTS: &[Need] = &[
     program("curl", "curl", "clients of the origin"),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::machine::{Machine, has_openssl_headers, which};
-use crate::packages::{self, BENCH, BUILD, CLIENTS, EDGE_BENCH, OVERLOAD, TESTS};
+use crate::packages::{self, BENCH, BROWSER, BUILD, CLIENTS, EDGE_BENCH, OVERLOAD, TESTS};
 use crate::skips::{self, Skips};
 use crate::{Failure, cargo, root, run, succeeds};
 
@@ -72,6 +72,21 @@ pub(crate) fn overload_test(machine: &Machine, arguments: &[String]) -> Result<(
     skips.judge(machine, &missing.not_to_be_had)
 }
 
+/// A browser is a big thing to install for one page.
+pub(crate) fn origin_browser(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    let missing = packages::provide(machine, BROWSER);
+    missing.tell(machine);
+    let file = skips::fresh_file(&target())?;
+    let mut command = build.cargo(&["test", "--quiet", "--package", "witness-origin", "--test", "browser"]);
+    command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]).args(arguments);
+    let done = run(command.env(skips::VARIABLE, &file));
+    let skips = Skips::read(&file);
+    skips.tell();
+    done?;
+    skips.judge(machine, &missing.not_to_be_had)
+}
+
 /// The test of the edge that a few seeds of are in the suite, with many.
 pub(crate) fn edge_kill(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
     let build = Build::prepare(machine)?;
@@ -123,6 +138,9 @@ pub(crate) fn run_tests(
     }
     if arguments.is_empty() {
         also.add("overload", "it takes minutes and the whole machine; `cargo xtask overload-test` runs it");
+    }
+    if arguments.is_empty() {
+        also.add("pages in a browser", "they need Chromium; `cargo xtask origin-browser` runs them");
     }
     let file = skips::fresh_file(&target())?;
     let done = run_runners(build, arguments, &file);
@@ -185,6 +203,11 @@ pub(crate) fn judge_bench(machine: &Machine, arguments: &[String]) -> Result<(),
 pub(crate) fn simulate_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
     let build = Build::prepare(machine)?;
     run(build.cargo(&["bench", "--package", "witness", "--bench", "simulate"]).arg("--").args(arguments))
+}
+
+pub(crate) fn origin_bench(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
+    let build = Build::prepare(machine)?;
+    run(build.cargo(&["bench", "--package", "witness-origin", "--bench", "origin"]).arg("--").args(arguments))
 }
 
 /// The tests in `tests/docs` compare what is generated with what is committed, and write it when they are blessed.

@@ -1,9 +1,12 @@
-//! The other listener: how it is, and what was counted.
+//! The other listener: how it is, what was counted, and the page for whoever runs it.
+
+mod desk;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use desk::Desk;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -11,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::clock::Stopwatch;
 use crate::copies::Copies;
-use crate::db::{Db, links, purges};
-use crate::metrics::{Metrics, write_metric};
+use crate::db::{Db, links, listing, purges};
+use crate::metrics::{Metrics, write_metric, write_words};
 use crate::serve::{Answer, Outgoing, answer};
 use crate::store::Store;
 
@@ -80,12 +83,17 @@ pub struct Admin {
     pub health: Health,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The admin page.
+    pub desk: Desk,
     /// What is elsewhere.
     pub copies: Copies,
 }
 
 impl Answer for Admin {
     async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Outgoing> {
+        if Desk::has(request.uri().path()) {
+            return self.desk.answer(request).await;
+        }
         if request.uri().path().starts_with("/replicate/")
             && let Some(source) = &self.copies.source
         {
@@ -109,17 +117,39 @@ impl Admin {
         for (name, says, value) in self.metrics.all() {
             write_metric(&mut lines, "counter", name, says, value);
         }
-        let (commits, writes) = self.health.db.commits();
-        write_metric(&mut lines, "counter", "commits", "Commits of the database.", commits);
-        write_metric(&mut lines, "counter", "committed_writes", "Pieces of work in these commits.", writes);
+        let refusals = self.metrics.refusals.all();
+        write_words(&mut lines, "refusals", "Uploads that were not taken, by the reason.", "reason", &refusals);
+        let says = "How long uploads took that were stored, from the head of the request to the answer.";
+        self.metrics.upload_seconds.write(&mut lines, "upload_seconds", says);
+        let counts = self.health.db.counts();
+        let (placed, syncs) = self.health.store.folder_syncs();
+        for (name, says, value) in [
+            ("commits", "Commits of the database.", counts.commits.get()),
+            ("committed_writes", "Pieces of work in these commits.", counts.writes.get()),
+            ("failed_commits", "Commits that failed.", counts.failures.get()),
+            ("placed_files", "Times that a folder was to be synced after a file was put into it.", placed),
+            ("folder_syncs", "Syncs of folders that this took: those who wait at once share one.", syncs),
+        ] {
+            write_metric(&mut lines, "counter", name, says, value);
+        }
+        counts.seconds.write(&mut lines, "commit_seconds", "How long commits took until they were durable.");
+        let version = env!("CARGO_PKG_VERSION");
+        lines.push_str(&format!(
+            "# HELP witness_origin_build_info What runs.\n# TYPE witness_origin_build_info gauge\n\
+             witness_origin_build_info{{version=\"{version}\"}} 1\n"
+        ));
         let (free, reserved) = self.health.store.room();
         let waiting = self.health.db.read(purges::waiting).await.unwrap_or_default();
         let waiting = waiting.into_iter().map(|(_, waiting)| waiting).sum();
+        let (database, bans) = self.health.db.read(listing::weight).await.unwrap_or_default();
         for (name, says, value) in [
             ("objects", "Contents that are kept.", objects),
             ("object_bytes", "Bytes of these contents.", bytes),
             ("names", "Names that stand for one.", names),
             ("waiting_purges", "Bans and deletions that edges were not told of yet, for all edges together.", waiting),
+            ("bans", "Contents that nobody may upload or see.", bans),
+            ("database_bytes", "Bytes of the database, without its log.", database),
+            ("uptime_seconds", "Since the start.", self.health.since.elapsed().as_secs()),
             ("free_bytes", "Bytes that are free on the disk.", free),
             ("reserved_bytes", "Bytes that are set aside for what is being received.", reserved),
             ("min_free_bytes", "Bytes that are to be left free.", self.health.min_free),

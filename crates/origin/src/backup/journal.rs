@@ -22,7 +22,7 @@ use crate::model::Time;
 
 /// Tables of this machine alone, which are neither backed up line by line nor followed.
 const LOCAL: &[&str] =
-    &["accesses", "checks", "doomed", "edges", "journal", "marks", "replicas", "resumable", "standing"];
+    &["accesses", "checks", "doomed", "edges", "journal", "marks", "replicas", "resumable", "standing", "totals"];
 /// The same of columns: where content is differs between machines.
 const LOCAL_COLUMNS: &[(&str, &str)] = &[("objects", "place")];
 

@@ -1,6 +1,7 @@
 //! Bans: what nobody may upload or see, and who may do neither.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::{Failure, failed, name_of, say, with_database};
 use crate::clock;
@@ -139,12 +140,17 @@ pub(super) fn unban(config: &Config, unban: &Unban) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn list(config: &Config) -> Result<(), Failure> {
+pub(super) fn list(config: &Config, wants_json: bool) -> Result<(), Failure> {
     let (contents, networks) = with_database(config, |db| Ok((bans::all(db)?, addresses::all(db)?)))?;
     let contents = contents.into_iter().map(|ban| (ban.created, hex(&ban.hash), ban.reason, ban.until));
     let networks = networks.into_iter().map(|ban| (ban.created, ban.network.to_string(), ban.reason, ban.until));
     let mut all: Vec<_> = contents.chain(networks).collect();
     all.sort();
+    if wants_json {
+        let one = |(created, what, reason, until): (Time, String, String, Option<Time>)| json!({ "what": what, "reason": reason, "created": created.rfc3339(), "until": until.map(Time::rfc3339) });
+        say(&serde_json::Value::from(all.into_iter().map(one).collect::<Vec<_>>()).to_string());
+        return Ok(());
+    }
     for (created, what, reason, until) in all {
         let until = until.map(|until| format!("  until {}", until.rfc3339())).unwrap_or_default();
         say(&format!("{}  {what}  {reason}{until}", created.rfc3339()));

@@ -3,6 +3,8 @@
 mod backup;
 mod bans;
 mod follow;
+mod import;
+mod look;
 mod restore;
 
 use std::fmt::Display;
@@ -16,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::db::{Db, DbError, links};
 use crate::model::{Name, Why};
 use crate::origin::Origin;
@@ -60,7 +62,11 @@ enum Command {
     /// Takes a ban back.
     Unban(bans::Unban),
     /// Lists what and who is banned.
-    Bans,
+    Bans {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Backups of the names, and what holds them together.
     #[command(subcommand)]
     Backup(backup::Command),
@@ -76,6 +82,10 @@ enum Command {
         #[arg(long)]
         again: bool,
     },
+    #[command(flatten)]
+    Look(look::Command),
+    /// Takes over what another server has: names, dates and content, so that its URLs go on working. Beside no server.
+    Import(import::Import),
 }
 
 /// Why it ends, for people, and with which code: 1 the work could not be done, 2 the configuration is wrong.
@@ -106,10 +116,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Remove { name } => remove(&config, name),
         Command::Ban(ban) => bans::ban(&config, ban),
         Command::Unban(unban) => bans::unban(&config, unban),
-        Command::Bans => bans::list(&config),
+        Command::Bans { json } => bans::list(&config, *json),
         Command::Backup(command) => backup::run(&config, command),
         Command::Promote { old_is_off } => follow::promote(&config, *old_is_off),
         Command::Follow { again } => follow::again(&config, *again),
+        Command::Look(command) => look::run(&config, command),
+        Command::Import(wanted) => import::run(&config, wanted),
     }
 }
 
@@ -161,13 +173,20 @@ fn check(path: &Path, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn health(config: &Config) -> Result<(), Failure> {
+/// Where the running server listens for whoever runs it.
+fn admin_address(config: &Config) -> SocketAddr {
     let mut address = config.server.admin_listen;
     if address.ip().is_unspecified() {
         let loopback = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
         address.set_ip(loopback);
     }
-    let document = ask(address).map_err(|error| failed(&format!("{address} does not answer: {error}")))?;
+    address
+}
+
+fn health(config: &Config) -> Result<(), Failure> {
+    let address = admin_address(config);
+    let (_, document) = ask(address, "/.witness/health", None, PATIENCE)
+        .map_err(|error| failed(&format!("{address} does not answer: {error}")))?;
     say(&document);
     let parsed: serde_json::Value =
         serde_json::from_str(&document).map_err(|_| failed(&"this is no health document"))?;
@@ -177,15 +196,23 @@ fn health(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /.witness/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+/// Asks a listener of ours; gives the status and the body.
+fn ask(
+    address: SocketAddr,
+    target: &str,
+    token: Option<&Secret>,
+    patience: Duration,
+) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let token = token.map(|token| format!("Authorization: Bearer {}\r\n", token.reveal())).unwrap_or_default();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\n{token}Connection: close\r\n\r\n")?;
     let mut answer = String::new();
-    stream.take(64 << 10).read_to_string(&mut answer)?;
+    stream.take(4 << 20).read_to_string(&mut answer)?;
+    let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned());
-    body.filter(|_| answer.starts_with("HTTP/1.1 ")).ok_or_else(|| std::io::Error::other("not with HTTP"))
+    status.zip(body).ok_or_else(|| std::io::Error::other("not with HTTP"))
 }
 
 /// Works on the database beside a server that may be running.

@@ -98,6 +98,8 @@ pub struct Server {
     pub max_connections: u32,
     /// The same of one address; proxies that are trusted may have as many as they like.
     pub max_connections_per_address: u32,
+    /// What opens the admin page; without it there is none.
+    pub admin_token: Option<Secret>,
 }
 
 /// `[store]`.

@@ -54,6 +54,7 @@ fn server(table: &Table<'_>) -> Server {
         trusted_proxies: rules::networks(table, "trusted_proxies"),
         max_connections: table.count("max_connections", 4096, 1..=1_000_000),
         max_connections_per_address: table.count("max_connections_per_address", 256, 1..=1_000_000),
+        admin_token: table.secret_file("admin_token_file"),
     };
     table.finish();
     server

@@ -4,13 +4,18 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Secret;
 use super::units::{self, Quantity, nearest};
+
+/// Of a secret in a file, in characters.
+const SHORTEST_SECRET: usize = 16;
 
 /// Something wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,6 +287,38 @@ impl<'t> Table<'t> {
     /// A path; a relative one begins where the file is.
     pub(super) fn path(&self, key: &'static str) -> Option<PathBuf> {
         self.text(key).map(|text| self.reading.folder.join(text))
+    }
+
+    /// What is in the file that is named here: a secret, which others must not be able to read.
+    pub(super) fn secret_file(&self, key: &'static str) -> Option<Secret> {
+        let path = self.path(key)?;
+        let read = std::fs::metadata(&path).and_then(|file| Ok((file, std::fs::read_to_string(&path)?)));
+        let (file, text) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.problem(
+                    key,
+                    format!("it cannot be read: {error}"),
+                    "make the file, readable for this program alone",
+                );
+                return None;
+            }
+        };
+        let mode = file.permissions().mode();
+        // Of systemd's credentials the group may be another one; nobody else gets into their folder.
+        let is_credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder))
+            && mode & 0o007 == 0;
+        if mode & 0o077 != 0 && !is_credential {
+            self.problem(key, "others can read it", format!("chmod 600 {}", path.display()));
+            return None;
+        }
+        let text = text.trim();
+        if text.len() < SHORTEST_SECRET || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            let what = format!("there must be one line in it, of {SHORTEST_SECRET} characters at least");
+            self.problem(key, what, format!("openssl rand -hex 32 > {}", path.display()));
+            return None;
+        }
+        Some(Secret::new(text))
     }
 
     pub(super) fn address(&self, key: &'static str, default: SocketAddr) -> SocketAddr {

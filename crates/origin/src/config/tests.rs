@@ -104,3 +104,29 @@ fn a_path_may_answer_in_its_own_way() {
     assert_eq!(paths[0].1.json, Json::Pretty);
     assert_eq!((paths[1].1.json, paths[1].1.url, paths[1].1.extras), (Json::Compact, Url::Bare, false));
 }
+
+#[test]
+fn a_secret_is_in_a_file_that_nobody_else_reads() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let text = LEAST.replace("[store]", "admin_token_file = \"token\"\n[store]");
+    let read = || match Config::parse(&text, &folder.path().join("origin.toml")) {
+        Ok(config) => Ok(config.server.admin_token.unwrap()),
+        Err(error) => Err(error.to_string()),
+    };
+    let write = |content: &str, mode| {
+        std::fs::write(&file, content).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    assert!(read().unwrap_err().contains("server.admin_token_file = \"token\": it cannot be read"));
+    write("a-long-secret-of-a-test\n", 0o640);
+    assert!(read().unwrap_err().contains("others can read it; chmod 600 "));
+    write("short\n", 0o600);
+    let told = read().unwrap_err();
+    assert!(told.contains("of 16 characters at least") && !told.contains("short"), "{told}");
+    write("a-long-secret-of-a-test\n", 0o600);
+    let secret = read().unwrap();
+    assert!(secret.is(b"a-long-secret-of-a-test") && !secret.is(b"a-long-secret-of-a-tesT"));
+    assert_eq!(format!("{secret:?}"), "Secret(..)");
+}

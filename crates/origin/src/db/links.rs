@@ -176,7 +176,7 @@ pub fn adopt(db: &Connection, name: &Name, upload: &Publication, now: Time) -> R
 }
 
 /// The object's row, there or new.
-fn store(db: &Connection, upload: &Publication, now: Time) -> Result<i64, DbError> {
+pub(super) fn store(db: &Connection, upload: &Publication, now: Time) -> Result<i64, DbError> {
     let known: Option<(i64, String)> = db
         .prepare_cached("SELECT id, place FROM objects WHERE sha256 = ?")?
         .query_row([upload.sha256.0], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -474,10 +474,8 @@ pub fn unknown(db: &Connection, hashes: Vec<Sha256>) -> Result<Vec<Sha256>, DbEr
 ///
 /// When it cannot be read.
 pub fn totals(db: &Connection) -> Result<(u64, u64, u64), DbError> {
-    let (objects, bytes) =
-        db.query_row("SELECT count(*), coalesce(sum(size), 0) FROM objects", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let names = db.query_row("SELECT count(*) FROM links WHERE removed IS NULL", [], |row| row.get(0))?;
-    Ok((objects, bytes, names))
+    let totals = super::listing::totals(db)?;
+    Ok((totals.objects, totals.bytes, totals.names))
 }
 
 /// When something happened last.

@@ -8,7 +8,9 @@
 
 pub mod addresses;
 pub mod bans;
+pub mod imports;
 pub mod links;
+pub mod listing;
 mod open;
 pub mod purges;
 pub mod replicas;
@@ -21,7 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
-pub use open::SCHEMA;
+pub use open::{SCHEMA, look};
+pub use writer::Commits;
 use writer::Writer;
 
 /// Connections that read at once.
@@ -36,6 +39,14 @@ pub enum DbError {
     /// A newer version has written it.
     #[error("{} has schema {found}, and this version knows {SCHEMA}; use the newer version", path.display())]
     Newer {
+        /// Where it is.
+        path: PathBuf,
+        /// What it has.
+        found: i64,
+    },
+    /// An older version has written it, and who only reads does not bring it up to date.
+    #[error("{} has schema {found}, and this version wants {SCHEMA}; start the server once", path.display())]
+    Older {
         /// Where it is.
         path: PathBuf,
         /// What it has.
@@ -133,6 +144,13 @@ impl Db {
     /// How many commits there were, and how many pieces of work in them.
     #[must_use]
     pub fn commits(&self) -> (u64, u64) {
+        let counts = self.0.writer.counts();
+        (counts.commits.get(), counts.writes.get())
+    }
+
+    /// What is counted of commits.
+    #[must_use]
+    pub fn counts(&self) -> &Commits {
         self.0.writer.counts()
     }
 

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_origin.sql"),
     include_str!("../../migrations/0002_tier.sql"),
     include_str!("../../migrations/0003_rules.sql"),
+    include_str!("../../migrations/0004_people.sql"),
 ];
 
 /// The schema that this version writes.
@@ -79,6 +80,24 @@ pub(super) fn reader(path: &Path) -> Result<Connection, DbError> {
     let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
+}
+
+/// Opens the one at `path` to read it and no more, beside whoever writes.
+///
+/// # Errors
+///
+/// When it is not there, is not ours, or has another schema.
+pub fn look(path: &Path) -> Result<Connection, DbError> {
+    let db = reader(path)?;
+    let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if number("application_id")? != APPLICATION {
+        return Err(DbError::Foreign(path.to_owned()));
+    }
+    match number("user_version")? {
+        SCHEMA => Ok(db),
+        found if found > SCHEMA => Err(DbError::Newer { path: path.to_owned(), found }),
+        found => Err(DbError::Older { path: path.to_owned(), found }),
+    }
 }
 
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, DbError> {

@@ -1,7 +1,6 @@
 //! The thread that writes, and the commits that many share.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -9,7 +8,9 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, Savepoint, Transaction, TransactionBehavior};
 
 use super::DbError;
+use crate::clock::Stopwatch;
 use crate::crash;
+use crate::metrics::{Counter, Histogram};
 
 /// In one commit.
 const MOST: usize = 512;
@@ -19,17 +20,30 @@ type Reply = Box<dyn FnOnce(Result<(), Arc<DbError>>) + Send>;
 /// Works in a transaction, if one could be begun.
 type Job = Box<dyn FnOnce(Option<&mut Transaction<'_>>) -> Reply + Send>;
 
+/// What is counted of commits.
+#[derive(Debug, Default)]
+pub struct Commits {
+    /// Those that were durable.
+    pub commits: Counter,
+    /// Pieces of work in them.
+    pub writes: Counter,
+    /// Those that failed.
+    pub failures: Counter,
+    /// How long each took, from its first piece of work until it was durable.
+    pub seconds: Histogram,
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    counts: Arc<(AtomicU64, AtomicU64)>,
+    counts: Arc<Commits>,
 }
 
 impl Writer {
     pub(super) fn start(db: Connection) -> Result<Self, DbError> {
         let (send, receive) = channel();
-        let counts = Arc::<(AtomicU64, AtomicU64)>::default();
+        let counts = Arc::<Commits>::default();
         let counted = counts.clone();
         let thread = std::thread::Builder::new().name("db-writer".to_owned());
         let thread = thread.spawn(move || run(db, &receive, &counted));
@@ -60,8 +74,8 @@ impl Writer {
         jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(DbError::Closed)
     }
 
-    pub(super) fn counts(&self) -> (u64, u64) {
-        (self.counts.0.load(Ordering::Relaxed), self.counts.1.load(Ordering::Relaxed))
+    pub(super) fn counts(&self) -> &Commits {
+        &self.counts
     }
 
     /// Does what waits, and ends.
@@ -74,18 +88,21 @@ impl Writer {
     }
 }
 
-fn run(mut db: Connection, jobs: &Receiver<Job>, counts: &(AtomicU64, AtomicU64)) {
+fn run(mut db: Connection, jobs: &Receiver<Job>, counts: &Commits) {
     while let Ok(first) = jobs.recv() {
         // While the disk was busy with the last commit, others have come.
         let batch: Vec<Job> = std::iter::once(first).chain(jobs.try_iter().take(MOST - 1)).collect();
         let count = batch.len() as u64;
         let mut replies = Vec::with_capacity(batch.len());
+        let since = Stopwatch::start();
         let committed = transact(&mut db, batch, &mut replies).map_err(Arc::new);
         if let Err(error) = &committed {
             tracing::error!(%error, "failed to commit");
+            counts.failures.add(1);
         } else {
-            counts.0.fetch_add(1, Ordering::Relaxed);
-            counts.1.fetch_add(count, Ordering::Relaxed);
+            counts.commits.add(1);
+            counts.writes.add(count);
+            counts.seconds.add(since.elapsed());
         }
         for reply in replies {
             reply(committed.clone());

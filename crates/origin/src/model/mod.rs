@@ -1,6 +1,7 @@
 //! Values: hashes, names, tokens, links, objects.
 
 mod hash;
+mod moment;
 mod name;
 mod token;
 

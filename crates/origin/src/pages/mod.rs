@@ -1,12 +1,15 @@
 //! What people and clients read before they upload.
 
+mod home;
+mod sheet;
+
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
+pub use sheet::{Policy, STYLE, people_size, people_time};
 
 use crate::config::Config;
 use crate::serve::{Outgoing, answer};
-use crate::upload::escape_html;
 
 /// Pages that are made at the start.
 #[derive(Debug)]
@@ -16,8 +19,7 @@ pub struct Pages(Vec<Page>);
 struct Page {
     path: &'static str,
     kind: &'static str,
-    /// Only forms to ourselves are allowed, and nothing that is loaded from elsewhere.
-    policy: &'static str,
+    policy: HeaderValue,
     body: String,
 }
 
@@ -47,20 +49,14 @@ impl Pages {
             "DeletionURL": "{json:files[0].delete_url}",
             "ErrorMessage": "{json:description}",
         });
-        let home = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Upload</title>\n\
-             <form method=\"post\" action=\"{path}?output=html\" enctype=\"multipart/form-data\">\n\
-             <p><input type=\"file\" name=\"files[]\" multiple> <button>Upload</button></p></form>\n\
-             <p>Up to {} bytes a file. <a href=\"/sharex.sxcu\">For ShareX</a></p></html>\n",
-            config.upload.max_size,
-            path = escape_html(path),
-        );
-        let policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'";
+        let plain = Policy::default().value();
+        let page = |path, kind, body| Page { path, kind, policy: plain.clone(), body };
+        let (home, policy) = home::page(config, path);
         Self(vec![
             Page { path: "/", kind: "text/html; charset=utf-8", policy, body: home },
-            Page { path: "/info.json", kind: "application/json", policy, body: format!("{info}\n") },
-            Page { path: "/sharex.sxcu", kind: "application/json", policy, body: format!("{sharex:#}\n") },
-            Page { path: "/robots.txt", kind: "text/plain", policy, body: "User-agent: *\nDisallow: /\n".to_owned() },
+            page("/info.json", "application/json", format!("{info}\n")),
+            page("/sharex.sxcu", "application/json", format!("{sharex:#}\n")),
+            page("/robots.txt", "text/plain", "User-agent: *\nDisallow: /\n".to_owned()),
         ])
     }
 
@@ -76,9 +72,10 @@ impl Pages {
         let mut response = answer(StatusCode::OK, page.body.clone());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.kind));
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page.policy));
+        headers.insert(header::CONTENT_SECURITY_POLICY, page.policy.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         if page.path == "/sharex.sxcu" {
             let name = HeaderValue::from_static("attachment; filename=\"witness-origin.sxcu\"");
             headers.insert(header::CONTENT_DISPOSITION, name);

@@ -47,7 +47,7 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(range) => range.end - range.start,

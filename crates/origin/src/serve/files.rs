@@ -217,6 +217,8 @@ impl Files {
             }
         }
         self.metrics.downloads.add(1);
+        let promised = pieces.iter().map(Piece::length).sum();
+        self.metrics.popular.add(link.name.as_str(), if *method == Method::HEAD { 0 } else { promised });
         let mut response = Response::new(Outgoing::file(file, pieces, self.metrics.clone()));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

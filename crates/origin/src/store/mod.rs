@@ -9,6 +9,7 @@
 //! Nothing here knows a row. Whoever places content shares it from before it is placed until its row is there; whoever
 //! removes content that no row needs excludes the others from before the rows are looked at until it is gone.
 
+mod folders;
 mod resumable;
 mod space;
 mod staging;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use folders::Folders;
 pub use resumable::Appending;
 use rustix::fs::{FlockOperation, flock};
 pub use space::Reservation;
@@ -69,6 +71,7 @@ pub struct Store {
     root: PathBuf,
     stripes: Vec<Arc<RwLock<()>>>,
     space: Arc<Space>,
+    folders: Folders,
     parts: AtomicU64,
     run: String,
     /// Of the whole folder, as long as this lives.
@@ -125,6 +128,7 @@ impl Store {
             root: root.to_owned(),
             stripes: (0..STRIPES).map(|_| Arc::default()).collect(),
             space: Arc::new(Space::new(incoming, min_free)),
+            folders: Folders::default(),
             parts: AtomicU64::new(0),
             run: random(12),
             _lock: lock,
@@ -155,6 +159,12 @@ impl Store {
     #[must_use]
     pub fn room(&self) -> (u64, u64) {
         self.space.room()
+    }
+
+    /// How often a folder was to be synced, and how often one was: several uploads share one.
+    #[must_use]
+    pub fn folder_syncs(&self) -> (u64, u64) {
+        self.folders.counts()
     }
 
     /// Bytes of the disk that are in use by everybody, and all that there are.
@@ -205,7 +215,7 @@ impl Store {
         }
         staged.forget();
         crash::point("placed");
-        sync_folder(path.parent().expect("it is in a folder")).map_err(fail)?;
+        self.folders.sync(path.parent().expect("it is in a folder")).map_err(fail)?;
         crash::point("folder-synced");
         Ok(())
     }

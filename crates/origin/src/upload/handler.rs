@@ -153,6 +153,7 @@ impl Uploads {
         client: IpAddr,
         gets_token: bool,
     ) -> Result<Vec<Receipt>, (Refusal, bool)> {
+        let since = Stopwatch::start();
         let address = self.keep_addresses.then(|| client.to_string());
         let uploader = Uploader { address, gets_token, resumed: None };
         // What is too large will not be sent.
@@ -176,6 +177,7 @@ impl Uploads {
         let refusal = match published {
             Ok(receipts) => {
                 self.metrics.uploads.add(1);
+                self.metrics.upload_seconds.add(since.elapsed());
                 return Ok(receipts);
             }
             Err(refusal) => refusal,
@@ -212,6 +214,7 @@ impl Uploads {
 
 /// Counts a refusal, and tells of those that are our own fault.
 pub(super) fn count(metrics: &Metrics, refusal: &Refusal) {
+    metrics.refusals.add(refusal.reason());
     match refusal {
         Refusal::Full | Refusal::Failed(_) | Refusal::Unscanned(_) => {
             metrics.failed_uploads.add(1);

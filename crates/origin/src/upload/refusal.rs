@@ -77,6 +77,34 @@ impl Refusal {
         }
     }
 
+    /// One word, for what is counted.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoFile => "no_file",
+            Self::EmptyField => "empty_field",
+            Self::Partial => "partial",
+            Self::Slow => "slow",
+            Self::TooLarge => "too_large",
+            Self::Form(_) => "form",
+            Self::Wish(_) => "wish",
+            Self::TooManyFiles => "too_many_files",
+            Self::Blocked(_) => "blocked",
+            Self::Banned => "banned",
+            Self::Infected(_) => "infected",
+            Self::Unstrippable(_) => "unstrippable",
+            Self::Unscanned(_) => "unscanned",
+            Self::BannedAddress => "banned_address",
+            Self::NoToken => "no_token",
+            Self::TooMuch(_) => "too_much",
+            Self::TooManyAtOnce => "too_many_at_once",
+            Self::Method => "method",
+            Self::Full => "full",
+            Self::Elsewhere => "elsewhere",
+            Self::Failed(_) => "failed",
+        }
+    }
+
     /// What clients show; Pomf's own words where it has some.
     #[must_use]
     pub fn description(&self) -> String {

@@ -2,16 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+mod administering;
 mod backing_up;
 mod banning;
 mod bucket;
 mod client;
+mod examples;
 mod following;
 mod full;
 mod hostile;
+mod importing;
 mod killed;
 mod legacy;
 mod limiting;
+mod looking;
 mod peers;
 mod pictures;
 mod program;

@@ -1,12 +1,4 @@
 //! How many small uploads a second are answered, each when it is on the disk, beside how often the disk can be synced.
-//!
-//! ```sh
-//! cargo bench --package witness-origin --bench uploads
-//! ```
-//!
-//! It uses the folder for temporary files; `TMPDIR` chooses another disk.
-
-#![expect(clippy::unwrap_used, reason = "a benchmark may unwrap as tests do")]
 
 use std::fs::File;
 use std::io::Write as _;
@@ -19,44 +11,42 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use witness_origin::clock::Stopwatch;
-use witness_origin::config::Config;
-use witness_origin::origin::Origin;
+
+use crate::server::Server;
+use crate::{Scale, median};
 
 const SIZE: usize = 4096;
 const CLIENTS: [usize; 3] = [1, 8, 32];
-const LASTS: Duration = Duration::from_secs(4);
-const ROUNDS: usize = 3;
 
-fn main() {
+pub(crate) fn run(scale: Scale) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!("clients   uploads/s   commits/s   disk alone/s   uploads of disk alone   (medians of {ROUNDS})");
+    println!("| clients | uploads/s | commits/s | syncs of folders/s | the disk alone/s | ratio | aim |");
+    println!("|---|---|---|---|---|---|---|");
     for clients in CLIENTS {
-        let (mut uploads, mut commits, mut disk, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let alone = disk_alone(clients);
-            let (answered, committed) = runtime.block_on(answered(clients));
-            uploads.push(answered);
-            commits.push(committed);
+        let (mut uploads, mut commits, mut syncs, mut disk, mut ratios) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..scale.rounds {
+            let alone = disk_alone(clients, scale.lasts);
+            let figures = runtime.block_on(answered(clients, scale.lasts));
+            uploads.push(figures[0]);
+            commits.push(figures[1]);
+            syncs.push(figures[2]);
             disk.push(alone);
-            ratios.push(answered / alone);
+            ratios.push(figures[0] / alone);
         }
         println!(
-            "{clients:7} {:11.0} {:11.0} {:14.0} {:23.2}",
+            "| {clients} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} | |",
             median(uploads),
             median(commits),
+            median(syncs),
             median(disk),
             median(ratios)
         );
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// What an upload needs at least, without a server: a file, synced, and its folder, synced. So many threads at once.
-fn disk_alone(threads: usize) -> f64 {
+fn disk_alone(threads: usize, lasts: Duration) -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let count = AtomicU64::new(0);
     let since = Stopwatch::start();
@@ -65,7 +55,7 @@ fn disk_alone(threads: usize) -> f64 {
             let (count, folder) = (&count, folder.path());
             scope.spawn(move || {
                 for number in 0_u64.. {
-                    if since.elapsed() > LASTS {
+                    if since.elapsed() > lasts {
                         return;
                     }
                     write(folder, &format!("{thread}-{number}"));
@@ -84,31 +74,27 @@ fn write(folder: &Path, name: &str) {
     File::open(folder).unwrap().sync_all().unwrap();
 }
 
-/// Uploads that were answered, and commits that they took, a second.
-async fn answered(clients: usize) -> (f64, f64) {
+/// Uploads that were answered, commits that they took, and syncs of folders, a second.
+async fn answered(clients: usize, lasts: Duration) -> [f64; 3] {
     let folder = tempfile::tempdir().unwrap();
-    let text = "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nfiles_url = \"http://127.0.0.1\"\n\
-                [store]\ndirectory = \"store\"\nmin_free = \"0B\"\n";
-    let config = Config::parse(text, &folder.path().join("origin.toml")).unwrap();
-    let origin = Origin::start(&config).await.unwrap();
+    let server = Server::start(folder.path());
     let count = Arc::new(AtomicU64::new(0));
     let since = Stopwatch::start();
     let tasks: Vec<_> =
-        (0..clients).map(|client| tokio::spawn(upload_many(origin.listen(), client, since, count.clone()))).collect();
+        (0..clients).map(|client| tokio::spawn(upload_many(server.at, client, since, lasts, count.clone()))).collect();
     for task in tasks {
         task.await.unwrap();
     }
-    let passed = since.elapsed();
-    let (commits, _) = origin.db().commits();
-    origin.stop().await;
-    (per_second(count.load(Ordering::Relaxed), passed), per_second(commits, passed))
+    let passed = since.elapsed().as_secs_f64();
+    let uploads = per_second(count.load(Ordering::Relaxed), since.elapsed());
+    [uploads, server.figure("commits_total") / passed, server.figure("folder_syncs_total") / passed]
 }
 
-async fn upload_many(at: SocketAddr, client: usize, since: Stopwatch, count: Arc<AtomicU64>) {
+async fn upload_many(at: SocketAddr, client: usize, since: Stopwatch, lasts: Duration, count: Arc<AtomicU64>) {
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut number = 0_u64;
-    while since.elapsed() < LASTS {
+    while since.elapsed() < lasts {
         number += 1;
         let mut content = format!("{client} {number} ").into_bytes();
         content.resize(SIZE, b'x');
