@@ -296,3 +296,6 @@ pub(super) fn list(nodes: &[&NodeId]) -> String {
     let more = nodes.len().saturating_sub(names.len());
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,6 +254,17 @@ fn the_rest_of_one_that_is_well_again_does_not_leave() {
 }
 
 #[test]
+fn one_that_left_all_it_could_is_nobodys_trouble() {
+    let mut world = half_out();
+    (world.policy.keep, world.policy.max_withdrawn) = (1, 6);
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        seen.extend(actions(&world.ticks(1, 20, &[DEAD, DEAD, HUNG, FINE, FINE, FINE])));
+    }
+    assert!(seen.contains(&"withdraw n3 R7.hung".to_owned()), "{seen:?}");
+}
+
+#[test]
 fn what_stays_as_the_last_may_be_kept_out_by_a_person() {
     let sees = [DEAD, DEAD, FINE, FINE, FINE, FINE];
     let mut world = half_out();

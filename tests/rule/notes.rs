@@ -71,16 +71,27 @@ fn a_node_that_was_not_seen_since_a_start_is_watched_first() {
 
 #[test]
 fn a_streak_with_a_hole_in_it_is_none() {
-    let mut world = warm();
-    world.ticks(4, 10, &[FINE]);
-    world.ticks(2, 10, &[DOWN, FINE, FINE, FINE]);
-    assert_eq!(of(&world.ticks(1, 1000, &[DOWN, FINE, FINE, FINE]), "n1").evidence, Evidence::Suspect);
-    // Nor is one that nobody knows the time of.
-    let mut world = warm();
-    world.ticks(2, 10, &[DOWN, FINE, FINE, FINE]);
-    world.memory.last = None;
-    let next = world.ticks(1, 10, &[DOWN, FINE, FINE, FINE]);
-    assert_eq!((next.vantage, of(&next, "n1").evidence), (Vantage::Blind, Evidence::Suspect));
+    let down = [DOWN, FINE, FINE, FINE];
+    let after = |hole: fn(&mut World, [Sees; 4])| {
+        let mut world = warm();
+        world.anchors = Some((3, 3));
+        world.ticks(4, 10, &[FINE]);
+        world.ticks(3, 10, &down);
+        hole(&mut world, down);
+        let next = world.ticks(1, 10, &down);
+        (of(&next, "n1").evidence, next.vantage)
+    };
+    assert_eq!(after(|_, _| {}), (Evidence::Down, Vantage::Clear));
+    assert_eq!(after(|world, _| world.just_started = true), (Evidence::Suspect, Vantage::Blind));
+    assert_eq!(after(|world, _| world.memory.last = None), (Evidence::Suspect, Vantage::Blind));
+    assert_eq!(after(|world, _| world.clock.wall = world.clock.wall.shifted(-5_000)).0, Evidence::Suspect);
+    let cut = |world: &mut World, down: [Sees; 4]| {
+        world.anchors = Some((0, 3));
+        world.ticks(1, 10, &down);
+        world.anchors = Some((3, 3));
+        world.ticks(1, 10, &[Sees::NoRound]);
+    };
+    assert_eq!(after(cut), (Evidence::Suspect, Vantage::Blind));
 }
 
 #[test]
@@ -249,4 +260,22 @@ fn what_began_in_the_dark_begins_no_streak() {
     assert!(back(FINE, 0).life_at.is_some());
     let after = back(DEAD, 10);
     assert!(after.silence.is_some() && after.service.is_some(), "{after:?}");
+}
+
+#[test]
+fn a_success_ends_what_a_failure_of_the_same_moment_begins() {
+    let mut world = warmed(with_v6(4, &[1]));
+    world.pass(10);
+    let mut rounds = world.rounds(&[Sees::Only(ProbeKind::Https), FINE, FINE, FINE]);
+    let other = world.fleet.nodes[&name("n1")].addresses[1];
+    let mut more = world.rounds(&[FINE])[0].observations.clone();
+    more.iter_mut().for_each(|one| one.address = other);
+    rounds[0].observations.extend(more);
+    let open = |rounds: &[Round]| {
+        let recent = world.judge_rounds(rounds, None).judgement.memory.nodes[&name("n1")].recent.clone();
+        (recent.service.is_some(), recent.silence.is_some())
+    };
+    assert_eq!(open(&rounds), (false, false));
+    rounds[0].observations.reverse();
+    assert_eq!(open(&rounds), (false, false));
 }

@@ -81,6 +81,7 @@ fn half_of_them_are_a_sample() {
     };
     let few = story(&[2, 3, 4, 5, 6]);
     taken(&few, &["n2", "n3", "n4", "n5", "n6"]);
+    assert!(few.holds.keys().all(|(_, guard)| guard != "capacity"), "{:?}", few.holds);
     let half = story(&[2, 3, 4, 5]);
     assert!(half.holds.keys().any(|(_, guard)| guard == "capacity"), "{:?} {:?}", half.holds, half.actions);
 }

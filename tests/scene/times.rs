@@ -1,5 +1,7 @@
 //! How soon the dead leave, at `interval = "10s"`, whenever in the interval they die.
 
+use serde_json::{Value, json};
+
 use crate::scene::{Looks, Scene, Story};
 
 const DIES: i64 = 120_000;
@@ -121,4 +123,30 @@ fn a_flapping_node_leaves_at_most_five_times_in_forty_minutes() {
 fn equal_lines_give_equal_bytes() {
     let story = || one(Looks::Silent)(DIES).with_relays().with_load(|_, _| 50).run(DIES + 60_000);
     assert_eq!(story().answers, story().answers);
+}
+
+/// The times, after the death, of the answers that advise `how` of n2.
+fn advised(story: &Story, how: &str) -> Vec<i64> {
+    let answers = story.answers.iter().map(|answer| serde_json::from_str::<Value>(answer).unwrap());
+    let has = |answer: &Value| answer["probe"][how].as_array().unwrap().contains(&json!("n2"));
+    (0..).zip(answers).filter(|(_, answer)| has(answer)).map(|(turn, _)| turn * 2_000 + 1_999 - DIES).collect()
+}
+
+#[test]
+fn others_are_asked_from_the_round_on_that_is_no_lost_packet() {
+    let first = |rounds: u32| {
+        let scene = one(Looks::Silent)(DIES).with_relays().policy("evidence", json!({"falling_rounds": rounds}));
+        advised(&scene.run(DIES + 30_000), "ask")[0]
+    };
+    let once = first(1);
+    assert!(once < 6_000, "{once}");
+    assert_eq!((first(2) - once, first(3) - once), (4_000, 6_000));
+}
+
+#[test]
+fn what_is_not_settled_after_so_long_is_probed_as_others_are() {
+    let scene = one(Looks::Hung)(DIES).policy("keep", 4.into()).policy("evidence", json!({"doubt": "2m"}));
+    let fast = advised(&scene.run(DIES + 400_000), "fast");
+    let last = *fast.last().unwrap();
+    assert!((118_000..140_000).contains(&last), "{fast:?}");
 }
