@@ -158,7 +158,7 @@ fn in_whatever_order_rounds_come() {
     let world = warm();
     let judged = |rounds: &[Round]| {
         let mut world = World { memory: world.memory.clone(), ..World::of(4) };
-        world.clock = crate::world::World::of(4).clock;
+        world.clock = World::of(4).clock;
         world.clock.wall = Time(1_700_000_000_000).plus(Duration::from_secs(360));
         world.clock.boot_ms += 360_000;
         world.judge_rounds(rounds, None).judgement
