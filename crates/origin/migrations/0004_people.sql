@@ -1,9 +1,8 @@
--- What people ask for: newest first, by what the uploader calls it, by address, by SHA-1, by size.
+-- What people ask for: newest first, by what the uploader calls it, by address, by size.
 CREATE INDEX links_by_time ON links (created) WHERE removed IS NULL;
 CREATE INDEX links_by_original ON links (original COLLATE NOCASE) WHERE removed IS NULL;
 CREATE INDEX claims_by_address ON claims (address, created) WHERE address IS NOT NULL;
 CREATE INDEX claims_by_time ON claims (created);
-CREATE INDEX objects_by_sha1 ON objects (sha1);
 CREATE INDEX objects_by_size ON objects (size);
 
 -- How many there are: to count ten million rows takes seconds, so it is kept, by the triggers below.
