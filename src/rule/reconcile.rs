@@ -106,9 +106,10 @@ impl Desk<'_> {
         let places = plan::places(node, published);
         if !out.seen_out {
             let left_some = places.len() < out.places.len();
-            // Of one that went in part the rest stays when nothing asks for it any more, and what has gone comes back by
-            // probation as the whole of another does.
-            let stays = || !plan::is_removable(node, published) || (is_ours(out) && self.is_stale(out));
+            // Of one that went in part and is well the rest stays when nothing asks for it any more, and what has gone
+            // comes back by probation as the whole of another does.
+            let is_well = || self.nodes.get(&node.id).is_none_or(|memory| memory.failed_rounds == 0);
+            let stays = || !plan::is_removable(node, published) || (is_ours(out) && self.is_stale(out) && is_well());
             if places.is_empty() || (left_some && stays()) {
                 out.seen_out = true;
                 out.left = places;

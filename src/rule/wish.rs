@@ -72,7 +72,7 @@ impl Desk<'_> {
         }
         match out {
             Some(out) if out.seen_out => self.out(out, node, memory, published),
-            Some(out) => self.leaving(out, seat, memory),
+            Some(out) => self.leaving(out, seat, memory, published),
             None if seat.shown.is_some_and(Shown::is_in) => self.nominee(seat, memory),
             None => Wish::Nothing,
         }
@@ -249,9 +249,11 @@ impl Desk<'_> {
     }
 
     /// A node that was to go and is still in.
-    fn leaving(&self, out: &Withdrawal, seat: &Seat<'_>, memory: &NodeMemory) -> Wish {
+    fn leaving(&self, out: &Withdrawal, seat: &Seat<'_>, memory: &NodeMemory, published: &PublishedSets) -> Wish {
         let wish = match self.nominee(seat, memory) {
             wish @ Wish::Want(Want { but: None, .. }) if is_ours(out) => wish,
+            // A part of it went: it comes back whole once it is well.
+            _ if is_ours(out) && plan::places(seat.node, published).len() < out.places.len() => return Wish::Nothing,
             _ if self.is_stale(out) => return Wish::Drop,
             _ => return Wish::Nothing,
         };

@@ -65,6 +65,17 @@ fn one_that_went_in_part_and_is_well_again_comes_back_whole() {
     world.ticks(30, 20, &[FINE]);
     assert_eq!((world.in_dns().len(), world.set("files", RecordType::A).len()), (4, 5));
     assert!(world.out("n1").is_none());
+    // However long it fails in a way that nobody goes out for.
+    let mut world = warm();
+    world.follows = false;
+    world.ticks(4, 10, &[DOWN, FINE, FINE, FINE]);
+    world.set_mut("files", RecordType::A).addresses.remove(&FIRST);
+    world.follows = true;
+    world.ticks(1, 5, &[FINE]);
+    world.ticks(30, 10, &[Sees::Only(ProbeKind::Ssh), FINE, FINE, FINE]);
+    assert!(world.out("n1").is_some_and(|out| !out.seen_out));
+    world.ticks(30, 20, &[FINE]);
+    assert_eq!((world.in_dns().len(), world.set("files", RecordType::A).len()), (4, 5));
     // The same of one that came back in part, and failed once.
     let mut world = returning();
     world.set_mut("@", RecordType::A).addresses.insert(FIRST);

@@ -279,3 +279,26 @@ fn a_success_ends_what_a_failure_of_the_same_moment_begins() {
     rounds[0].observations.reverse();
     assert_eq!(open(&rounds), (false, false));
 }
+
+#[test]
+fn what_is_usual_of_a_node_is_learnt_from_each_answer_once() {
+    let mut world = World::of(4);
+    let mut answers = |ms: u32, times: u32| {
+        for _ in 0..times {
+            world.pass(10);
+            let mut rounds = world.rounds(&[FINE]);
+            let all = rounds.iter_mut().flat_map(|round| &mut round.observations);
+            all.for_each(|one| one.measured.first_byte_us = Some(ms * 1000));
+            let ruling = world.judge_rounds(&rounds, None);
+            world.take(ruling);
+        }
+        world.memory.nodes[&name("n1")].recent.usual_answer
+    };
+    // In sixteenths of a millisecond, by a sixty-fourth of it.
+    assert_eq!(answers(50, 10), Some(800));
+    assert_eq!(answers(500, 1), Some(812));
+    assert_eq!(answers(500, 1), Some(824));
+    assert_eq!(answers(50, 1), Some(812));
+    let steps = (0..8).fold(812, |usual, _| usual + usual / 64);
+    assert_eq!(answers(60, 8), Some(steps));
+}

@@ -167,6 +167,23 @@ fn the_dead_and_the_silent_are_not_soft() {
 }
 
 #[test]
+fn a_fault_is_common_from_so_many_rounds_of_the_second_on() {
+    let second = DIES + 90_000;
+    let told = |rounds: u32| {
+        let looks = move |node, now| match node {
+            2 if now >= DIES => Looks::Wrong,
+            3 if now >= second => Looks::Wrong,
+            _ => Looks::Fine,
+        };
+        let scene = Scene::of(4, looks).policy("overload", json!({"common_rounds": rounds, "settle": "1h"}));
+        let story = scene.policy("keep", 4.into()).run(second + 60_000);
+        let told = story.actions.iter().find(|one| one.3 == "R4.common-fault");
+        told.unwrap_or_else(|| panic!("{:?}", story.actions)).0 - second
+    };
+    assert_eq!([1, 2, 3].map(told), [1_999, 3_999, 5_999]);
+}
+
+#[test]
 fn a_fault_is_common_to_those_that_have_the_same() {
     let looks = |node, now: i64| match node {
         2 | 4 if now >= DIES => Looks::Wrong,
@@ -261,4 +278,24 @@ fn a_withdrawal_that_hurt_is_an_overload_for_a_while() {
     let scene = Scene::of(7, blip).with_load(|node, _| if node == 2 { 15 } else { 50 });
     let again = scene.policy("overload", json!({"together": "10s", "regret": "8m"})).run(DIES + 700_000);
     assert_eq!(again.rule("reinstate", "n2"), Some("R5b.regret"), "{:?}", again.actions);
+}
+
+#[test]
+fn one_that_fails_round_after_round_is_not_put_back_for_the_others() {
+    let story = |fails: i64, steady: u32| {
+        let looks = move |node, now: i64| match node {
+            2 if (DIES..DIES + 300_000).contains(&now) => Looks::Full,
+            2 if now >= fails => Looks::Wrong,
+            3 if (DIES + 460_000..DIES + 500_000).contains(&now) => Looks::Full,
+            _ => Looks::Fine,
+        };
+        let scene = Scene::of(7, looks).with_load(|node, _| if node == 2 { 15 } else { 50 });
+        let scene = scene.policy("evidence", json!({"steady_rounds": steady}));
+        scene.policy("overload", json!({"together": "10s", "regret": "8m"})).run(DIES + 540_000)
+    };
+    let undone = |fails: i64, steady: u32| story(fails, steady).when("reinstate", "n2");
+    let usual = undone(i64::MAX, 3).unwrap();
+    // Two rounds by then, and three.
+    let (two, three) = (usual - 24_000, usual - 28_000);
+    assert_eq!([undone(two, 3), undone(two, 2), undone(three, 3)], [Some(usual), None, None]);
 }
