@@ -26,7 +26,7 @@ usage: cargo xtask TASK [--no-install] [ARGUMENTS]
           afterwards: 1000 times unless told otherwise, half a second each
   origin-clients
           clients that other people wrote (curl, wget, HTTPie, requests, node, tuspy, tus-js-client) and clamd against
-          the origin; the clients come from PyPI and npm. ARGUMENTS pick tests by name
+          the origin, and moto and s3rver behind it; these come from PyPI and npm. ARGUMENTS pick tests by name
   ci      runs what a change must pass: format, clippy, tests, documentation, dependencies
           --with-deny   builds cargo-deny first if it is not installed (takes minutes)
   bench   runs the benchmarks beside blackbox_exporter, fping and haproxy; ARGUMENTS go to the benchmark

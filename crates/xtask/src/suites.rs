@@ -102,26 +102,29 @@ pub(crate) fn edge_kill(machine: &Machine, arguments: &[String]) -> Result<(), F
     run(command.env("WITNESS_EDGE_KILL_SEEDS", seeds.to_string()).env("WITNESS_EDGE_KILL_FIRST", first.to_string()))
 }
 
-/// Clients that other people wrote, against the origin. They are installed below `target`, of nobody's concern else.
+/// Clients that other people wrote, against the origin, and buckets of theirs behind it. They are installed below
+/// `target`, of nobody's concern else.
 pub(crate) fn origin_clients(machine: &Machine, arguments: &[String]) -> Result<(), Failure> {
     let build = Build::prepare(machine)?;
     packages::provide(machine, CLIENTS).tell(machine);
     let folder = target().join("clients");
     let (python, node) = (folder.join("python"), folder.join("node"));
     std::fs::create_dir_all(&node).map_err(|error| format!("failed to make {}: {error}", node.display()))?;
-    if !python.join("bin/http").is_file() {
+    if !python.join("bin/moto_server").is_file() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
-        let packages = ["requests==2.34.2", "httpie==3.2.4", "tuspy==1.1.0"];
+        let packages = ["requests==2.34.2", "httpie==3.2.4", "tuspy==1.1.0", "moto[server]==5.2.1"];
         run(Command::new(python.join("bin/pip")).args(["install", "--quiet"]).args(packages))?;
     }
-    if !node.join("node_modules/tus-js-client").is_dir() {
-        let words = ["install", "--silent", "--no-audit", "--no-fund", "tus-js-client@4.3.1"];
-        run(Command::new("npm").arg("--prefix").arg(&node).args(words))?;
+    if !node.join("node_modules/s3rver").is_dir() {
+        let words = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"];
+        run(Command::new("npm").arg("--prefix").arg(&node).args(words).args(["tus-js-client@4.3.1", "s3rver@3.7.1"]))?;
     }
-    let words = ["test", "--quiet", "--package", "witness-origin", "--test", "clients"];
-    let mut command = build.cargo(&words);
-    command.args(["--", "--ignored", "--test-threads=1"]).args(arguments);
-    run(command.env("WITNESS_CLIENTS", &folder))
+    for (suite, within) in [("clients", None), ("origin", arguments.is_empty().then_some("peers::"))] {
+        let mut command = build.cargo(&["test", "--quiet", "--package", "witness-origin", "--test", suite]);
+        command.args(["--", "--ignored", "--test-threads=1"]).args(within).args(arguments);
+        run(command.env("WITNESS_CLIENTS", &folder))?;
+    }
+    Ok(())
 }
 
 /// Runs the tests, tells what was skipped, and judges it. `also` are suites that the caller has left out.

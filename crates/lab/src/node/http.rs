@@ -187,9 +187,9 @@ fn page(request: &Request, shared: &Shared) -> Page {
     if !["GET", "HEAD"].contains(&request.method.as_str()) {
         return plain(405, "only GET and HEAD\n");
     }
-    let step = shared.state().shed_step();
+    let ordered = shared.state().ordered_step();
     if let Some(length) = path.strip_prefix("/bytes/").and_then(|length| length.parse().ok()) {
-        let percent = SHED_STEPS[usize::from(step)];
+        let percent = SHED_STEPS[usize::from(ordered.unwrap_or(0))];
         let mut headers = kind("application/octet-stream");
         if percent < 100 {
             headers.push((SHED_HEADER, percent.to_string()));
@@ -199,7 +199,8 @@ fn page(request: &Request, shared: &Shared) -> Page {
     if path != "/.witness/health" {
         return plain(200, &format!("{} at your service\n", shared.name));
     }
-    let health = Health { shed_step: step, ..shared.state().health.clone() };
+    let mut health = shared.state().health.clone();
+    health.shed_step = ordered.unwrap_or(health.shed_step);
     let document = if is_trusted {
         serde_json::to_vec(&health)
     } else {

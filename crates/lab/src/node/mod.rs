@@ -169,8 +169,9 @@ struct State {
 }
 
 impl State {
-    fn shed_step(&self) -> u8 {
-        self.shed.filter(|(_, until)| Instant::now() < *until).map_or(0, |(step, _)| step)
+    /// The step that it was told to keep, while that holds.
+    fn ordered_step(&self) -> Option<u8> {
+        self.shed.filter(|(_, until)| Instant::now() < *until).map(|(step, _)| step)
     }
 }
 

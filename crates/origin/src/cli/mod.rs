@@ -163,7 +163,8 @@ fn serve(config: &Config) -> Result<(), Failure> {
 
 fn check(path: &Path, config: &Config) -> Result<(), Failure> {
     let directory = &config.store.directory;
-    let parent = directory.parent().unwrap_or(directory);
+    // What has no folder in its path is in the one where we are.
+    let parent = directory.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     if !directory.is_dir() && !parent.is_dir() {
         let remedy = "make the folder it is in, or write another one";
         let (path, parent) = (path.display(), parent.display());

@@ -26,9 +26,11 @@ s3.create_bucket(Bucket="files")
 print(key["AccessKeyId"], key["SecretAccessKey"])
 "#;
 
-fn skip(suite: &str, why: &str) {
-    let why: String = why.lines().last().unwrap_or_default().chars().take(200).collect();
-    witness_lab::skip_machine(suite, &format!("it cannot be had: {why}"));
+/// Where the task runner installs what others wrote.
+fn installed() -> PathBuf {
+    std::env::var_os("WITNESS_CLIENTS")
+        .expect("run these by `cargo xtask origin-clients`, which installs the servers")
+        .into()
 }
 
 fn listens(port: u16) -> bool {
@@ -99,30 +101,12 @@ async fn drives(port: u16, variables: &[(&str, &str)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "by `cargo xtask origin-clients`"]
 async fn moto_verifies_our_signatures() {
-    const SUITE: &str = "the tier on moto";
-    let packages = tempfile::tempdir().unwrap();
-    let mut path: Option<PathBuf> = None;
-    let is_there =
-        Command::new("python3").args(["-c", "import moto.server, boto3, flask"]).stderr(Stdio::null()).status();
-    if !is_there.is_ok_and(|status| status.success()) {
-        let install = Command::new("timeout")
-            .args(["170", "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
-            .args(["--retries", "1", "--timeout", "15", "moto[server]==5.2.1", "--target"])
-            .arg(packages.path())
-            .output();
-        match install {
-            Ok(done) if done.status.success() => path = Some(packages.path().to_owned()),
-            Ok(done) => return skip(SUITE, &String::from_utf8_lossy(&done.stderr)),
-            Err(error) => return skip(SUITE, &error.to_string()),
-        }
-    }
+    let program = installed().join("python/bin/python3");
     let python = |arguments: &[&str]| {
-        let mut command = Command::new("python3");
+        let mut command = Command::new(&program);
         command.args(arguments).env("NO_PROXY", "*");
-        if let Some(path) = &path {
-            command.env("PYTHONPATH", path);
-        }
         command
     };
     let start = |variables: &[(&str, &str)]| {
@@ -158,22 +142,12 @@ async fn moto_verifies_our_signatures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "by `cargo xtask origin-clients`"]
 async fn s3rver_ignores_conditions_and_does_no_harm() {
-    const SUITE: &str = "the tier on s3rver";
     let folder = tempfile::tempdir().unwrap();
-    let install = Command::new("timeout")
-        .args(["170", "npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
-        .arg(folder.path())
-        .arg("s3rver@3.7.1")
-        .output();
-    match install {
-        Ok(done) if done.status.success() => {}
-        Ok(done) => return skip(SUITE, &String::from_utf8_lossy(&done.stderr)),
-        Err(error) => return skip(SUITE, &error.to_string()),
-    }
     let port = witness_lab::ports::free();
     let mut server = Command::new("node");
-    server.arg(folder.path().join("node_modules/s3rver/bin/s3rver.js"));
+    server.arg(installed().join("node/node_modules/s3rver/bin/s3rver.js"));
     server.args(["-a", "127.0.0.1", "-p", &port.to_string(), "--configure-bucket", "files", "-d"]);
     let _server =
         Guard::start(server.arg(folder.path().join("data")).stdout(Stdio::null()).stderr(Stdio::null())).unwrap();

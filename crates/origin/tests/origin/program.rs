@@ -105,3 +105,20 @@ async fn the_program_checks_moderates_beside_the_server_and_ends_when_it_is_told
     let told = String::from_utf8(checked.stderr).unwrap();
     assert!(told.contains("origin.toml:3: store.min_fere: there is no such key; did you mean \"min_free\"?"), "{told}");
 }
+
+#[test]
+fn a_configuration_is_named_without_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |store: &str| {
+        let text = format!("[server]\nfiles_url = \"https://files.example.com\"\n\n[store]\ndirectory = \"{store}\"\n");
+        std::fs::write(folder.path().join("origin.toml"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_witness-origin"));
+        command.args(["check", "--config", "origin.toml"]).current_dir(folder.path()).output().unwrap()
+    };
+    let checked = check("store");
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
+    let checked = check("nowhere/store");
+    assert_eq!(checked.status.code(), Some(2));
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert!(told.contains("store.directory: there is no nowhere;"), "{told}");
+}
