@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Acceptors, Health, Mode, REMEMBERED, Request, SHED_HEADER, SHED_STEPS, Shared, Stage, until_closed};
+use super::{Acceptors, Mode, REMEMBERED, Request, SHED_HEADER, SHED_STEPS, Shared, Stage, until_closed};
 
 /// A request's head, at most.
 const HEAD_LIMIT: usize = 16 * 1024;
